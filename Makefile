@@ -1,0 +1,106 @@
+# LearnedDB: `make help` lists the targets.
+
+BUILD ?= build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+PYTHON ?= /usr/bin/python3
+CLANG_FORMAT ?= clang-format-14
+
+ARCH := $(shell uname -m)
+# Plug-ins are compiled once for each level of the processor; the driver loads the best it can run.
+ifeq ($(ARCH),x86_64)
+BASE_MARCH := -march=x86-64-v2
+LEVELS := v3 v4
+else
+BASE_MARCH :=
+LEVELS :=
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wconversion
+WARN_C := -Wstrict-prototypes -Wmissing-prototypes
+# No fused multiply-add behind our back: generators give the same bytes everywhere.
+COMMON := -O3 -g -fno-math-errno -ffp-contract=off -fvisibility=hidden -fPIC -pthread -MMD -MP \
+	-Iharness/include -Iharness -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) $(SAN_FLAGS)
+CFLAGS_ALL := -std=gnu11 $(COMMON) $(WARN_C) $(CFLAGS)
+CXXFLAGS_ALL := -std=gnu++17 $(COMMON) $(CXXFLAGS)
+LIBS := -lpapi -linih -ljansson -lnuma -lxxhash -lm -ldl
+ifdef SAN
+SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined -O1
+COMMON += -DLDB_NO_JEMALLOC
+else
+LIBS += -ljemalloc
+endif
+
+CORE := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
+CORE_OBJ := $(CORE:%.c=$(BUILD)/obj/%.o)
+INDEXES := $(notdir $(patsubst %/,%,$(wildcard indexes/*/)))
+TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
+LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
+READY := $(BUILD)/.ready
+
+.PHONY: all
+all: $(BUILD)/ldbench plugins ## build the driver and all plug-ins
+.DEFAULT_GOAL := all
+
+$(READY): scripts/setup
+	@scripts/setup
+	@mkdir -p $(BUILD) && touch $@
+
+# --- the driver -------------------------------------------------------------------------------
+GIT_REV = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +dirty)
+$(BUILD)/obj/%.o: %.c | $(READY)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -c $< -o $@
+
+$(BUILD)/libldb.a: $(CORE_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+
+# Plug-ins take ldb_alloc and ldb_fail from the driver: hence -rdynamic and the whole archive.
+LINK_CORE = -Wl,--whole-archive $(BUILD)/libldb.a -Wl,--no-whole-archive -rdynamic
+$(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
+	$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -o $@
+
+# --- plug-ins: one folder, one .so for each level -----------------------------------------------
+# A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps).
+-include $(wildcard indexes/*/flags.mk)
+.PHONY: plugins
+# $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag
+define PLUGIN
+plugins: $$(BUILD)/$(1)/$(2)$(3).so
+$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c | $$(READY)
+	@mkdir -p $$(@D)
+	$$(CC) $(4) $$(CFLAGS_ALL) -c $$< -o $$@
+$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc | $$(READY)
+	@mkdir -p $$(@D)
+	$$(CXX) $(4) $$(CXXFLAGS_ALL) -c $$< -o $$@
+$$(BUILD)/$(1)/$(2)$(3).so: $$(addprefix $$(BUILD)/obj$(3)/,$$(addsuffix .o,$$(basename $$(wildcard $(1)/$(2)/*.c $(1)/$(2)/*.cc))))
+	@mkdir -p $$(@D)
+	$$(if $$(wildcard $(1)/$(2)/*.cc),$$(CXX),$$(CC)) -shared $$(SAN_FLAGS) -pthread $$^ $$(LIBS_$(2)) -lm -o $$@
+endef
+$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),,$(BASE_MARCH))))
+$(foreach l,$(LEVELS),$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),.$(l),-march=x86-64-$(l)))))
+
+# --- tests ------------------------------------------------------------------------------------
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
+$(BUILD)/tests/liars/%.so: tests/liars/%.c | $(READY)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
+.PHONY: test-binaries
+test-binaries: all $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
+
+.PHONY: clean
+clean: ## remove build output
+	rm -rf build build-*
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 18
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,74 @@
+/*
+ * Kernels that search few sorted keys: AVX-512, AVX2, NEON or scalar, whatever this file is
+ * compiled for. All variants give the same answers (tests/test_simd.c).
+ */
+#ifndef LDB_SIMD_H
+#define LDB_SIMD_H
+
+#include <stddef.h>
+
+#include "ldb/index.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+/* How many of the eight keys at p are < q. */
+static inline unsigned ldb_count_less8(const ldb_key *p, ldb_key q)
+{
+#if defined(__AVX512F__)
+	__mmask8 m =
+		_mm512_cmplt_epu64_mask(_mm512_loadu_si512(p), _mm512_set1_epi64((long long)q));
+	return (unsigned)__builtin_popcount(m);
+#elif defined(__AVX2__)
+	/* AVX2 compares signed: flip the top bit of both sides. */
+	const __m256i flip = _mm256_set1_epi64x((long long)(1ull << 63));
+	const __m256i x = _mm256_xor_si256(_mm256_set1_epi64x((long long)q), flip);
+	const __m256i a = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), flip);
+	const __m256i b = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(p + 4)), flip);
+	int lo = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, a)));
+	int hi = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, b)));
+	return (unsigned)__builtin_popcount((unsigned)(lo | hi << 4));
+#elif defined(__aarch64__)
+	const uint64x2_t x = vdupq_n_u64(q);
+	uint64x2_t c = vcltq_u64(vld1q_u64(p), x);
+	c = vaddq_u64(c, vcltq_u64(vld1q_u64(p + 2), x));
+	c = vaddq_u64(c, vcltq_u64(vld1q_u64(p + 4), x));
+	c = vaddq_u64(c, vcltq_u64(vld1q_u64(p + 6), x));
+	return (unsigned)(0 - vaddvq_u64(c)); /* each hit counted -1 */
+#else
+	unsigned c = 0;
+	for (int i = 0; i < 8; i++)
+		c += p[i] < q;
+	return c;
+#endif
+}
+
+/*
+ * Rank of the first key >= q in the sorted keys p[0..n): branchless halving down to a window of at
+ * most 16 keys, then compare and count. Reads nothing outside p[0..n).
+ */
+static inline size_t ldb_lower_bound(const ldb_key *p, size_t n, ldb_key q)
+{
+	const ldb_key *base = p;
+	while (n > 16) {
+		size_t half = n / 2;
+		base += base[half - 1] < q ? half : 0;
+		n -= half;
+	}
+	size_t rank = (size_t)(base - p);
+	if (n >= 8) {
+		unsigned c = ldb_count_less8(base, q);
+		if (c < 8)
+			return rank + c;
+		/* The last eight keys overlap the first eight; those in the overlap are all < q. */
+		return rank + n - 8 + ldb_count_less8(base + n - 8, q);
+	}
+	for (size_t i = 0; i < n; i++)
+		rank += base[i] < q;
+	return rank;
+}
+
+#endif
