@@ -1,0 +1,49 @@
+/*
+ * Workloads: which keys are asked, and the answers an oracle gives.
+ *
+ * uniform       present keys, each rank alike
+ * zipf[:theta]  present keys, the k-th most popular with probability ~ 1/k^theta (default 0.99),
+ *               popular keys scattered over the ranks; exact for any n
+ * sorted        present keys in ascending order, spread evenly over all ranks
+ * hot[:percent] 90 % of queries within a contiguous `percent` of the keys (default 1), the others
+ *               uniform
+ * absent[:percent]  that share (default 50) of absent keys, each gap alike, the others uniform
+ * lower_bound   keys between their neighbours: each rank alike, then uniform in (key[r-1], key[r]]
+ *
+ * An ordered index answers lower bound, a hash table get; both kinds of answers are known here.
+ */
+#ifndef LDB_WORKLOAD_H
+#define LDB_WORKLOAD_H
+
+#include <stdbool.h>
+
+#include "ldb/index.h"
+
+typedef enum {
+	LDB_UNIFORM,
+	LDB_ZIPF,
+	LDB_SORTED,
+	LDB_HOT,
+	LDB_ABSENT,
+	LDB_LOWER_BOUND,
+} ldb_workload_kind;
+
+typedef struct {
+	ldb_workload_kind kind;
+	double value;  /* theta or percent */
+	char name[32]; /* as it stands in the CSV: "zipf:0.99" */
+} ldb_workload;
+
+ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *err);
+
+/* Fills q[0..count) from keys[0..n), n > 0, and the lower bound rank of each; the same for the same
+ * seed. */
+void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uint64_t seed,
+		       ldb_key *q, size_t *rank, size_t count);
+
+/* The oracle: plain binary search, nothing shared with any competitor. */
+size_t ldb_oracle_rank(const ldb_key *keys, size_t n, ldb_key q);
+/* What must be answered to q, whose lower bound is `rank`: by an ordered index, or by a hash. */
+ldb_val ldb_oracle_answer(const ldb_key *keys, size_t n, ldb_key q, size_t rank, bool ordered);
+
+#endif
