@@ -51,10 +51,23 @@ $(READY): scripts/setup
 	@mkdir -p $(BUILD) && touch $@
 
 # --- the driver -------------------------------------------------------------------------------
-GIT_REV = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +dirty)
+# What run.json says of the build; rewritten only when it changes.
+INFO := $(BUILD)/gen/build_info.h
+.PHONY: FORCE
+$(INFO): FORCE
+	@mkdir -p $(@D)
+	@{ printf '#define LDB_COMPILER "%s"\n' "$$($(CC) --version 2>/dev/null | head -n 1)"; \
+	printf '#define LDB_FLAGS "%s"\n' "$(strip $(filter-out -I% -MMD -MP,$(CFLAGS_ALL)))"; \
+	printf '#define LDB_GIT_REVISION "%s"\n' "$$(git rev-parse HEAD 2>/dev/null)"; \
+	printf '#define LDB_GIT_DIRTY "%s"\n' \
+		"$$(git rev-parse HEAD >/dev/null 2>&1 || { echo unknown; exit; }; \
+		[ -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" ] && echo no || echo yes)"; \
+	} > $@.new; cmp -s $@ $@.new && rm $@.new || mv $@.new $@
+$(BUILD)/obj/harness/machine.o: $(INFO)
+$(BUILD)/obj/harness/machine.o: EXTRA = -I$(BUILD)/gen
 $(BUILD)/obj/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -c $< -o $@
+	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) $(EXTRA) -c $< -o $@
 
 $(BUILD)/libldb.a: $(CORE_OBJ)
 	@rm -f $@

@@ -12,6 +12,8 @@
 
 #include <stddef.h>
 
+#include "ldb/status.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,10 +23,10 @@ extern "C" {
  * line) from 64 bytes up, to 16 below. bytes == 0 gives a valid pointer that must be freed too.
  * Thread-safe.
  */
-void *ldb_alloc(size_t bytes);
+LDB_API void *ldb_alloc(size_t bytes);
 
 /* Gives back what ldb_alloc(bytes) returned; `bytes` must be the same. p == NULL does nothing. */
-void ldb_free(void *p, size_t bytes);
+LDB_API void ldb_free(void *p, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,9 @@
 #ifndef LDB_STATUS_H
 #define LDB_STATUS_H
 
+/* What the driver gives to plug-ins. */
+#define LDB_API __attribute__((visibility("default")))
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -31,11 +34,12 @@ typedef struct {
  * `return ldb_fail(err, LDB_INVALID, "remedy", "subject", "value %zu", v);`. Texts too long are
  * cut.
  */
-ldb_status ldb_fail(ldb_error *err, ldb_status status, const char *remedy, const char *subject,
-		    const char *value_format, ...) __attribute__((format(printf, 5, 6)));
+LDB_API ldb_status ldb_fail(ldb_error *err, ldb_status status, const char *remedy,
+			    const char *subject, const char *value_format, ...)
+	__attribute__((format(printf, 5, 6)));
 
 /* ldb_fail for the commonest case: `bytes` of memory for `subject` could not be had. */
-ldb_status ldb_fail_oom(ldb_error *err, const char *subject, unsigned long long bytes);
+LDB_API ldb_status ldb_fail_oom(ldb_error *err, const char *subject, unsigned long long bytes);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,381 @@
+/*
+ * From a dataset SPEC to keys in memory (dataset.h): finds out what the SPEC names, then generates,
+ * reads or samples, and checks. What is loaded is sorted, or it is not loaded.
+ */
+#include "dataset.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "catalog.h"
+#include "clock.h"
+#include "names.h"
+#include "sosd.h"
+
+/* --- what a SPEC names ------------------------------------------------------------------------ */
+
+typedef struct {
+	char name[128];
+	const catalog_item *item; /* NULL: not in the catalog */
+	bool generated;
+	char path[PATH_MAX]; /* of a file */
+} target;
+
+/* Copies a text, cut to what there is room for. */
+static void copy_text(char *out, size_t size, const char *text)
+{
+	const size_t length = strnlen(text, size - 1);
+	memcpy(out, text, length);
+	out[length] = '\0';
+}
+
+static ldb_status fail_missing(const target *t, ldb_error *err)
+{
+	char remedy[256];
+	const char *fetch = t->item ? t->item->text[KEY_FETCH] : NULL;
+	if (fetch)
+		snprintf(remedy, sizeof remedy, "run %s", fetch);
+	else if (t->item)
+		snprintf(remedy, sizeof remedy, "put the file there; where it comes from: %.190s",
+			 t->item->text[KEY_SOURCE]);
+	else
+		snprintf(remedy, sizeof remedy,
+			 "make it first: a SOSD file (u64 count, then the column's sorted u64 "
+			 "keys)");
+	return ldb_fail(err, LDB_IO, remedy, t->name, "expected as the file %s, which isn't there",
+			t->path);
+}
+
+static ldb_status fail_unknown(const char *spec, const catalog *c, ldb_error *err)
+{
+	const char **names = calloc(c->count + 1, sizeof *names);
+	for (size_t i = 0; names && i < c->count; i++)
+		names[i] = c->items[i].name;
+	const char *near = names ? ldb_nearest(spec, names, c->count) : NULL;
+	char remedy[256];
+	snprintf(remedy, sizeof remedy,
+		 "%s%s%s`ldbench list datasets` shows all; a file needs its path",
+		 near ? "did you mean '" : "", near ? near : "", near ? "'? " : "");
+	free(names);
+	return ldb_fail(err, LDB_INVALID, remedy, "dataset", "unknown name '%s'", spec);
+}
+
+static const char *const tpch_tables[] = {"customer", "lineitem", "nation", "orders",
+					  "part",     "partsupp", "region", "supplier"};
+#define TPCH_TABLES (sizeof tpch_tables / sizeof *tpch_tables)
+
+/* Copies a span of letters, made lower-case, digits and _; false when it is empty, other or too
+ * long. */
+static bool copy_word(char *out, size_t size, const char *text, size_t length)
+{
+	if (length == 0 || length >= size)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
+	out[length] = '\0';
+	return strspn(out, "abcdefghijklmnopqrstuvwxyz0123456789_") == length;
+}
+
+/* tpch:TABLE.COLUMN@SF -> data/tpch/sf<SF>/<table>.<column>_uint64 */
+static ldb_status resolve_tpch(const char *spec, target *t, ldb_error *err)
+{
+	const char *table = spec + strlen("tpch:"), *dot = strchr(table, '.');
+	const char *at = dot ? strchr(dot, '@') : NULL;
+	char table_name[32], column[64], path[256];
+	if (!at || !copy_word(table_name, sizeof table_name, table, (size_t)(dot - table)) ||
+	    !copy_word(column, sizeof column, dot + 1, (size_t)(at - dot - 1)) || !at[1] ||
+	    strlen(at + 1) > 16 || strspn(at + 1, "0123456789.") != strlen(at + 1) ||
+	    strtod(at + 1, NULL) <= 0 || strstr(at, ".."))
+		return ldb_fail(err, LDB_INVALID,
+				"write tpch:TABLE.COLUMN@SF, for example "
+				"tpch:lineitem.l_orderkey@1",
+				"dataset", "'%s' is not a TPC-H column", spec);
+	bool known = false;
+	for (size_t i = 0; i < TPCH_TABLES; i++)
+		known |= strcmp(tpch_tables[i], table_name) == 0;
+	if (!known) {
+		const char *near = ldb_nearest(table_name, tpch_tables, TPCH_TABLES);
+		char remedy[128];
+		snprintf(remedy, sizeof remedy,
+			 near ? "did you mean '%s'?" : "%suse one of TPC-H's tables",
+			 near ? near : "");
+		return ldb_fail(err, LDB_INVALID, remedy, "dataset", "unknown table '%s' in '%s'",
+				table_name, spec);
+	}
+	copy_text(t->name, sizeof t->name, spec);
+	snprintf(path, sizeof path, "data/tpch/sf%s/%s.%s_uint64", at + 1, table_name, column);
+	if (!catalog_data_path(path, t->path))
+		return ldb_fail(err, LDB_INVALID, "use a shorter LDB_DATA", "dataset",
+				"path of '%s' too long", spec);
+	return access(t->path, F_OK) == 0 ? LDB_OK : fail_missing(t, err);
+}
+
+static ldb_status resolve_path(const char *spec, target *t, ldb_error *err)
+{
+	const char *slash = strrchr(spec, '/');
+	if (strlen(spec) >= sizeof t->path)
+		return ldb_fail(err, LDB_INVALID, "use a shorter path", "dataset",
+				"path of %zu bytes", strlen(spec));
+	strcpy(t->path, spec);
+	copy_text(t->name, sizeof t->name, slash && slash[1] ? slash + 1 : spec);
+	return LDB_OK;
+}
+
+static ldb_status resolve(const char *spec, target *t, ldb_error *err)
+{
+	memset(t, 0, sizeof *t);
+	if (strncmp(spec, "tpch:", 5) == 0)
+		return resolve_tpch(spec, t, err);
+	if (strchr(spec, '/'))
+		return resolve_path(spec, t, err); /* needs no catalog */
+	const catalog *c;
+	ldb_status status = catalog_get(&c, err);
+	if (status != LDB_OK)
+		return status;
+	t->item = catalog_find(c, spec);
+	if (!t->item)
+		return access(spec, F_OK) == 0 ? resolve_path(spec, t, err)
+					       : fail_unknown(spec, c, err);
+	copy_text(t->name, sizeof t->name, spec);
+	t->generated = t->item->generated;
+	if (t->generated)
+		return LDB_OK;
+	if (!catalog_data_path(t->item->text[KEY_PATH], t->path))
+		return ldb_fail(err, LDB_INVALID, "use a shorter LDB_DATA", "dataset",
+				"path of '%s' too long", spec);
+	return access(t->path, F_OK) == 0 ? LDB_OK : fail_missing(t, err);
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+/* How to get a good copy of the target's file. */
+static void write_renewal(const target *t, char remedy[256])
+{
+	if (t->item && t->item->text[KEY_FETCH])
+		snprintf(remedy, 256, "delete it and run %s", t->item->text[KEY_FETCH]);
+	else
+		snprintf(remedy, 256, "get the file again, or correct datasets/catalog.ini");
+}
+
+static ldb_status open_target(const target *t, const ldb_dataset_options *options, sosd_file *file,
+			      ldb_error *err)
+{
+	ldb_status status = sosd_open(t->path, options->key_bits, file, err);
+	if (status != LDB_OK || !t->item || !t->item->n || t->item->n == file->n)
+		return status;
+	sosd_close(file);
+	char remedy[256];
+	write_renewal(t, remedy);
+	return ldb_fail(err, LDB_INVALID, remedy, t->path, "holds %zu keys, the catalog says %zu",
+			file->n, t->item->n);
+}
+
+static ldb_status check_checksum(const target *t, uint64_t checksum, ldb_error *err)
+{
+	if (!t->item || !t->item->has_checksum || t->item->checksum == checksum)
+		return LDB_OK;
+	char remedy[256];
+	write_renewal(t, remedy);
+	return ldb_fail(err, LDB_INVALID, remedy, t->path,
+			"XXH3-64 of its keys is %016" PRIx64 ", the catalog says %016" PRIx64,
+			checksum, t->item->checksum);
+}
+
+/* The files that this process found to have the catalog's checksum; the oldest is forgotten. */
+static struct {
+	pthread_mutex_t lock;
+	struct stat files[16];
+	size_t count;
+} verified = {.lock = PTHREAD_MUTEX_INITIALIZER};
+#define VERIFIED_FILES (sizeof verified.files / sizeof *verified.files)
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static bool is_verified(const sosd_file *file)
+{
+	bool found = false;
+	pthread_mutex_lock(&verified.lock);
+	for (size_t i = 0; i < verified.count && i < VERIFIED_FILES; i++)
+		found |= is_same_file(&verified.files[i], &file->stat);
+	pthread_mutex_unlock(&verified.lock);
+	return found;
+}
+
+static void remember_verified(const sosd_file *file)
+{
+	pthread_mutex_lock(&verified.lock);
+	verified.files[verified.count++ % VERIFIED_FILES] = file->stat;
+	pthread_mutex_unlock(&verified.lock);
+}
+
+/*
+ * A sample's keys can't tell whether the file is the right one, so the whole file is hashed before
+ * the first sample that a process takes of it: about 0.1 s for 100M keys in the page cache.
+ */
+static ldb_status verify_whole(const target *t, const sosd_file *file, ldb_error *err)
+{
+	if (!t->item || !t->item->has_checksum || is_verified(file))
+		return LDB_OK;
+	uint64_t checksum;
+	ldb_status status = sosd_read(file, NULL, &checksum, err);
+	if (status == LDB_OK)
+		status = check_checksum(t, checksum, err);
+	if (status == LDB_OK)
+		remember_verified(file);
+	return status;
+}
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+/*
+ * Maps room for n keys. Mappings are promised without being backed, so a size that no memory of
+ * this machine can hold is refused here and not by the kernel's killer later.
+ */
+static ldb_status map_keys(ldb_dataset *d, size_t n, ldb_pages pages, ldb_error *err)
+{
+	const size_t memory_pages = (size_t)sysconf(_SC_PHYS_PAGES);
+	const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	if (n / (page_bytes / sizeof *d->keys) >= memory_pages)
+		return ldb_fail(err, LDB_OOM, "use a smaller size", d->name,
+				"%zu keys need %zu MiB, this machine has %zu MiB", n,
+				n / ((1 << 20) / sizeof *d->keys),
+				memory_pages / ((1 << 20) / page_bytes));
+	d->keys = ldb_map(n * sizeof *d->keys, pages, err);
+	if (!d->keys)
+		return LDB_OOM;
+	d->n = n;
+	d->mapped_bytes = n * sizeof *d->keys;
+	return LDB_OK;
+}
+
+static const ldb_generator *find_generator(const char *name)
+{
+	const ldb_generator *g = ldb_generators;
+	while (g->name && strcmp(g->name, name) != 0)
+		g++;
+	return g->name ? g : NULL;
+}
+
+static ldb_status generate(const target *t, size_t n, const ldb_dataset_options *options,
+			   ldb_dataset *d, ldb_error *err)
+{
+	const ldb_generator *g = find_generator(t->item->text[KEY_GENERATOR]);
+	if (!g)
+		return ldb_fail(err, LDB_INVALID,
+				"correct its generator in datasets/catalog.ini, or add it to "
+				"datasets/generators.c",
+				t->name, "generator '%s' does not exist",
+				t->item->text[KEY_GENERATOR]);
+	ldb_status status = map_keys(d, n ? n : t->item->n, options->pages, err);
+	if (status != LDB_OK)
+		return status;
+	g->generate(d->keys, d->n, options->seed);
+	d->source_n = d->n;
+	snprintf(d->source, sizeof d->source, "generated, seed %" PRIu64, options->seed);
+	const size_t i = sosd_first_unsorted(d->keys, d->n);
+	if (i < d->n)
+		return ldb_fail(err, LDB_INVALID, "correct datasets/generators.c", t->name,
+				"generated key %zu is %" PRIu64 ", less than %" PRIu64 " before it",
+				i, d->keys[i], d->keys[i - 1]);
+	d->checksum = XXH3_64bits(d->keys, d->n * sizeof *d->keys);
+	return LDB_OK;
+}
+
+static ldb_status load_whole(const target *t, const sosd_file *file, ldb_dataset *d, ldb_error *err)
+{
+	ldb_status status = sosd_read(file, d->keys, &d->checksum, err);
+	return status == LDB_OK ? check_checksum(t, d->checksum, err) : status;
+}
+
+static ldb_status load_sample(const target *t, const sosd_file *file, ldb_dataset *d,
+			      ldb_error *err)
+{
+	ldb_status status = verify_whole(t, file, err);
+	if (status == LDB_OK)
+		status = sosd_sample(file, d->keys, d->n, err);
+	if (status == LDB_OK)
+		d->checksum = XXH3_64bits(d->keys, d->n * sizeof *d->keys);
+	return status;
+}
+
+static ldb_status load_file(const target *t, size_t n, const ldb_dataset_options *options,
+			    ldb_dataset *d, ldb_error *err)
+{
+	sosd_file file;
+	ldb_status status = open_target(t, options, &file, err);
+	if (status != LDB_OK)
+		return status;
+	if (n > file.n) {
+		char remedy[64];
+		snprintf(remedy, sizeof remedy, "use --size %zu or less, or max", file.n);
+		status = ldb_fail(err, LDB_INVALID, remedy, t->name, "holds %zu keys, %zu asked",
+				  file.n, n);
+	} else {
+		status = map_keys(d, n ? n : file.n, options->pages, err);
+	}
+	if (status == LDB_OK)
+		status = d->n == file.n ? load_whole(t, &file, d, err)
+					: load_sample(t, &file, d, err);
+	d->source_n = file.n;
+	copy_text(d->source, sizeof d->source, t->path);
+	sosd_close(&file);
+	return status;
+}
+
+ldb_status ldb_dataset_load(const char *spec, size_t n, const ldb_dataset_options *options,
+			    ldb_dataset *out, ldb_error *err)
+{
+	const uint64_t begin_ns = ldb_now_ns();
+	memset(out, 0, sizeof *out);
+	target t;
+	ldb_status status = resolve(spec, &t, err);
+	if (status != LDB_OK)
+		return status;
+	copy_text(out->name, sizeof out->name, t.name);
+	status = t.generated ? generate(&t, n, options, out, err)
+			     : load_file(&t, n, options, out, err);
+	if (status != LDB_OK)
+		ldb_dataset_free(out);
+	out->load_ns = status == LDB_OK ? ldb_now_ns() - begin_ns : 0;
+	return status;
+}
+
+void ldb_dataset_free(ldb_dataset *dataset)
+{
+	if (dataset->keys)
+		ldb_unmap(dataset->keys, dataset->mapped_bytes);
+	memset(dataset, 0, sizeof *dataset);
+}
+
+ldb_status ldb_dataset_size(const char *spec, const ldb_dataset_options *options, size_t *n,
+			    ldb_error *err)
+{
+	*n = 0;
+	target t;
+	ldb_status status = resolve(spec, &t, err);
+	if (status != LDB_OK)
+		return status;
+	if (t.generated) {
+		*n = SIZE_MAX;
+		return LDB_OK;
+	}
+	sosd_file file;
+	status = open_target(&t, options, &file, err);
+	if (status != LDB_OK)
+		return status;
+	*n = file.n;
+	sosd_close(&file);
+	return LDB_OK;
+}

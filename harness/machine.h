@@ -1,0 +1,17 @@
+/* What is known of this machine and build: for run.json and `ldbench machine`. */
+#ifndef LDB_MACHINE_H
+#define LDB_MACHINE_H
+
+#include <jansson.h>
+
+/* CPU, caches, cores, NUMA nodes, memory, kernel, pages, governor, clock, counters, compiler and
+ * source revision. New reference; unknown things are null. NULL when out of memory. */
+json_t *ldb_machine_json(void);
+
+/* Short name for folders: "amd-epyc-2c". Returns buf. */
+const char *ldb_machine_slug(char buf[64]);
+
+/* NUMA nodes with memory; 1 where there is no NUMA. */
+int ldb_numa_nodes(void);
+
+#endif

@@ -1,0 +1,633 @@
+/* Settings, INI files, and their spreading into stages (plan.h). */
+#include "plan.h"
+
+#include <ctype.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dataset.h"
+#include "names.h"
+#include "query.h"
+
+static const char *const mode_names[] = {"independent", "chained", "batched"};
+
+const char *ldb_mode_name(ldb_mode mode)
+{
+	return mode_names[mode];
+}
+
+const ldb_setting_doc ldb_setting_docs[] = {
+	{"index", "A,B:param=v,./x.so", "indexes that compete"},
+	{"dataset", "D,..", "catalog names, SOSD files, tpch:TABLE.COLUMN@SF"},
+	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)"},
+	{"workload", "W,..", "uniform, zipf:0.99, sorted, hot:1, absent:50, lower_bound"},
+	{"mode", "M,..", "independent, chained, batched"},
+	{"pages", "P,..", "4k, thp, huge"},
+	{"threads", "N,..", "threads that look up at the same time"},
+	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64"},
+	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)"},
+	{"ops", "N", "lookups per pass and thread (default: as many as fill pass-ms)"},
+	{"pass-ms", "MS", "least length of a timed pass (default 100)"},
+	{"seed", "N", "seed of generators, queries and shuffles (default 42)"},
+	{"timeout", "S", "limit of a build or a pass before it is killed (default 600)"},
+	{"memory", "BYTES", "most memory the run may take: 20G (default: 90 % of what is free)"},
+	{"numa", "WHERE", "local, interleave, or the number of a node (default local)"},
+	{"reference", "NAME",
+	 "competitor that ratios refer to (default: the first non-learned one "
+	 "of btree, ..)"},
+	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64"},
+	{"experiment", "NAME", "name in the CSV (default: the section's)"},
+	{NULL, NULL, NULL},
+};
+
+/* Where a setting stands, for messages: "--size" or "x.ini:12: size". */
+typedef struct {
+	const char *file;
+	int line;
+} place;
+
+static ldb_status bad(const place *at, const char *name, const char *value, const char *remedy,
+		      ldb_error *err)
+{
+	char subject[512];
+	if (at->file)
+		snprintf(subject, sizeof subject, "%s:%d: %s", at->file, at->line, name);
+	else
+		snprintf(subject, sizeof subject, "--%s", name);
+	return ldb_fail(err, LDB_INVALID, remedy, subject, "'%s'", value);
+}
+
+/* Cuts the next comma-separated word off *rest into word, blanks trimmed; false at the end. */
+static bool next_word(const char **rest, char *word, size_t size)
+{
+	const char *s = *rest;
+	if (!s)
+		return false;
+	const char *comma = strchr(s, ',');
+	size_t length = comma ? (size_t)(comma - s) : strlen(s);
+	*rest = comma ? comma + 1 : NULL;
+	while (length && isspace((unsigned char)*s))
+		s++, length--;
+	while (length && isspace((unsigned char)s[length - 1]))
+		length--;
+	if (length >= size)
+		length = size - 1;
+	memcpy(word, s, length);
+	word[length] = '\0';
+	return true;
+}
+
+/* Adds the sizes of "1K..10M": decades from the first to the last, both included. */
+static bool add_sizes(ldb_experiment *e, const char *word)
+{
+	char text[64];
+	size_t first, last;
+	const char *dots = strstr(word, "..");
+	if (strcmp(word, "max") == 0) {
+		first = last = 0;
+	} else if (dots) {
+		snprintf(text, sizeof text, "%.*s", (int)(dots - word), word);
+		if (!ldb_size_parse(text, &first) || !ldb_size_parse(dots + 2, &last) ||
+		    first > last || !first)
+			return false;
+	} else {
+		if (!ldb_size_parse(word, &first) || !first)
+			return false;
+		last = first;
+	}
+	for (size_t n = first; e->size_count<LDB_MAX_LIST; n = n> last / 10 ? last : n * 10) {
+		e->sizes[e->size_count++] = n;
+		if (n == last)
+			return true;
+	}
+	return false;
+}
+
+static bool parse_number(const char *text, double min, double max, double *out)
+{
+	char *end;
+	*out = strtod(text, &end);
+	return end != text && !*end && *out >= min && *out <= max;
+}
+
+/* Scalars: one value, not a list. Returns false when `name` is none of them. */
+static bool set_scalar(ldb_experiment *e, const char *name, const char *value, bool *good)
+{
+	size_t n = 0;
+	double number;
+	*good = true;
+	if (strcmp(name, "reps") == 0) {
+		if ((*good = ldb_size_parse(value, &n) && n >= 1 && n <= 100000))
+			e->reps = n;
+	} else if (strcmp(name, "ops") == 0) {
+		if ((*good = ldb_size_parse(value, &n) && n >= 1))
+			e->ops = n;
+	} else if (strcmp(name, "seed") == 0) {
+		char *end;
+		e->seed = strtoull(value, &end, 0);
+		*good = isdigit((unsigned char)*value) && !*end;
+	} else if (strcmp(name, "pass-ms") == 0) {
+		if ((*good = parse_number(value, 0.001, 1e6, &number)))
+			e->pass_ms = number;
+	} else if (strcmp(name, "timeout") == 0) {
+		if ((*good = parse_number(value, 0.01, 1e6, &number)))
+			e->timeout_s = number;
+	} else if (strcmp(name, "memory") == 0) {
+		if ((*good = ldb_size_parse(value, &n) && n > 0))
+			e->memory_bytes = n;
+	} else if (strcmp(name, "key-bits") == 0) {
+		if ((*good = strcmp(value, "32") == 0 || strcmp(value, "64") == 0))
+			e->key_bits = atoi(value);
+	} else if (strcmp(name, "numa") == 0) {
+		*good = strcmp(value, "local") == 0 || strcmp(value, "interleave") == 0 ||
+			(ldb_size_parse(value, &n) && n < 1024);
+		snprintf(e->numa, sizeof e->numa, "%s", value);
+	} else if (strcmp(name, "reference") == 0) {
+		snprintf(e->reference, sizeof e->reference, "%s", value);
+	} else if (strcmp(name, "experiment") == 0) {
+		*good = *value && strlen(value) < sizeof e->experiment;
+		snprintf(e->experiment, sizeof e->experiment, "%s", value);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Empties the list of that name, so that a later setting replaces an earlier one. */
+static bool clear_list(ldb_experiment *e, const char *name)
+{
+	const struct {
+		const char *name;
+		size_t *count;
+	} lists[] = {
+		{"index", &e->competitor_count}, {"dataset", &e->dataset_count},
+		{"size", &e->size_count},        {"workload", &e->workload_count},
+		{"mode", &e->mode_count},        {"pages", &e->page_count},
+		{"threads", &e->thread_count},   {"payload", &e->payload_count},
+	};
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+		if (strcmp(lists[i].name, name) == 0) {
+			*lists[i].count = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static const char *mode_remedy(const char *word)
+{
+	static char text[96];
+	const char *near = ldb_nearest(word, mode_names, 3);
+	snprintf(text, sizeof text, "%s%s%sknown: independent, chained, batched",
+		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
+	return text;
+}
+
+/* Adds one word to the list of that name; NULL when good, else the remedy. */
+static const char *add_to_list(ldb_experiment *e, const char *name, const char *word,
+			       ldb_error *err)
+{
+	static const char full[] = "at most 64 in a list";
+	size_t n;
+	if (strcmp(name, "index") == 0) {
+		if (e->competitor_count == LDB_MAX_LIST ||
+		    strlen(word) >= sizeof e->competitors_text[0])
+			return full;
+		strcpy(e->competitors_text[e->competitor_count++], word);
+	} else if (strcmp(name, "dataset") == 0) {
+		if (e->dataset_count == LDB_MAX_LIST || strlen(word) >= sizeof e->datasets[0])
+			return full;
+		strcpy(e->datasets[e->dataset_count++], word);
+	} else if (strcmp(name, "size") == 0) {
+		if (!add_sizes(e, word))
+			return "write 1000, 1K, 10M, 1e6, 1K..100M or max";
+	} else if (strcmp(name, "workload") == 0) {
+		if (e->workload_count == LDB_MAX_LIST)
+			return full;
+		if (ldb_workload_parse(word, &e->workloads[e->workload_count], err) != LDB_OK)
+			return err->remedy;
+		e->workload_count++;
+	} else if (strcmp(name, "mode") == 0) {
+		int m = 0;
+		while (m < 3 && strcmp(word, mode_names[m]) != 0)
+			m++;
+		if (m == 3 || e->mode_count == 3)
+			return mode_remedy(word);
+		e->modes[e->mode_count++] = (ldb_mode)m;
+	} else if (strcmp(name, "pages") == 0) {
+		if (e->page_count == 3 || !ldb_pages_parse(word, &e->pages[e->page_count]))
+			return "known: 4k, thp, huge";
+		e->page_count++;
+	} else if (strcmp(name, "threads") == 0) {
+		if (e->thread_count == LDB_MAX_LIST || !ldb_size_parse(word, &n) || n < 1 ||
+		    n > LDB_MAX_THREADS)
+			return "a number from 1 to 256";
+		e->threads[e->thread_count++] = n;
+	} else {
+		if (e->payload_count == 3 || !ldb_size_parse(word, &n) || (n && n != 8 && n != 64))
+			return "0, 8 or 64 bytes";
+		e->payloads[e->payload_count++] = n;
+	}
+	return NULL;
+}
+
+static ldb_status unknown_setting(const place *at, const char *name, ldb_error *err)
+{
+	const char *names[32];
+	size_t count = 0;
+	for (; ldb_setting_docs[count].name; count++)
+		names[count] = ldb_setting_docs[count].name;
+	const char *near = ldb_nearest(name, names, count);
+	char remedy[160], subject[512];
+	snprintf(remedy, sizeof remedy, "%s%s%s`ldbench run --help` lists the settings",
+		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
+	snprintf(subject, sizeof subject, "%s:%d", at->file ? at->file : "command line", at->line);
+	return ldb_fail(err, LDB_INVALID, remedy, subject, "unknown setting '%s'", name);
+}
+
+/* `more`: goes on with the list of the line before instead of replacing it. */
+static ldb_status apply(ldb_experiment *e, const place *at, const char *name, const char *value,
+			bool more, ldb_error *err)
+{
+	bool good;
+	if (set_scalar(e, name, value, &good))
+		return good ? LDB_OK
+			    : bad(at, name, value,
+				  "out of range or not of that kind; see "
+				  "`ldbench run --help`",
+				  err);
+	if (!more && !clear_list(e, name))
+		return unknown_setting(at, name, err);
+	char word[512];
+	ldb_error inner = {.remedy = ""};
+	for (const char *rest = value; next_word(&rest, word, sizeof word);) {
+		if (!*word && !rest && *value)
+			break; /* a comma at the end of a line that goes on below */
+		const char *remedy =
+			*word ? add_to_list(e, name, word, &inner) : "remove the stray comma";
+		if (remedy)
+			return bad(at, name, *word ? word : value, remedy, err);
+	}
+	return LDB_OK;
+}
+
+static const ldb_experiment defaults = {
+	.experiment = "run",
+	.sizes = {1000000},
+	.size_count = 1,
+	.workloads = {{.kind = LDB_UNIFORM, .name = "uniform"}},
+	.workload_count = 1,
+	.modes = {LDB_INDEPENDENT},
+	.mode_count = 1,
+	.pages = {LDB_PAGES_THP},
+	.page_count = 1,
+	.threads = {1},
+	.thread_count = 1,
+	.payloads = {0},
+	.payload_count = 1,
+	.reps = 10,
+	.seed = 42,
+	.pass_ms = 100,
+	.timeout_s = 600,
+	.numa = "local",
+};
+
+typedef struct {
+	ldb_plan *plan;
+	ldb_experiment common;
+	const char *file;
+	char *text;
+	const char *next; /* the next line to read */
+	int line;
+	bool indented; /* this line: it goes on with the value of the one before */
+	char section[64];
+	ldb_status status;
+	ldb_error *err;
+} ini_state;
+
+static char *ini_line(char *buf, int size, void *stream)
+{
+	ini_state *s = stream;
+	if (!*s->next)
+		return NULL;
+	size_t length = strcspn(s->next, "\n");
+	if (length + 2 > (size_t)size && s->status == LDB_OK) {
+		char subject[PATH_MAX + 16];
+		snprintf(subject, sizeof subject, "%s:%d", s->file, s->line + 1);
+		s->status = ldb_fail(s->err, LDB_INVALID, "go on with the list on an indented line",
+				     subject, "a line of %zu characters", length);
+		return NULL;
+	}
+	s->indented = *s->next == ' ' || *s->next == '\t';
+	snprintf(buf, (size_t)size, "%.*s\n", (int)length, s->next);
+	s->next += length + (s->next[length] == '\n');
+	s->line++;
+	return buf;
+}
+
+static ldb_experiment *add_experiment(ldb_plan *plan, const ldb_experiment *from, const char *name)
+{
+	ldb_experiment *more =
+		realloc(plan->experiments, (plan->count + 1) * sizeof *plan->experiments);
+	if (!more)
+		return NULL;
+	plan->experiments = more;
+	ldb_experiment *e = &more[plan->count++];
+	*e = *from;
+	if (name)
+		snprintf(e->experiment, sizeof e->experiment, "%s", name);
+	return e;
+}
+
+/* inih's handler: 1 to go on, 0 to stop. */
+static int ini_setting(void *user, const char *section, const char *name, const char *value)
+{
+	ini_state *s = user;
+	const place at = {s->file, s->line};
+	if (s->status != LDB_OK)
+		return 0;
+	ldb_experiment *e = &s->common;
+	if (*section) {
+		bool same = s->plan->count && strcmp(section, s->section) == 0;
+		e = same ? &s->plan->experiments[s->plan->count - 1]
+			 : add_experiment(s->plan, &s->common, section);
+		snprintf(s->section, sizeof s->section, "%s", section);
+	}
+	s->status = e ? apply(e, &at, name, value, s->indented, s->err)
+		      : ldb_fail_oom(s->err, s->file, sizeof *e);
+	return s->status == LDB_OK;
+}
+
+static char *read_text(const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	if (!f)
+		return NULL;
+	size_t size = 0, room = 1 << 16;
+	char *text = malloc(room + 1);
+	while (text && (size += fread(text + size, 1, room - size, f)) == room) {
+		char *more = realloc(text, (room *= 2) + 1);
+		if (!more)
+			free(text);
+		text = more;
+	}
+	if (text)
+		text[size] = '\0';
+	bool failed = ferror(f);
+	fclose(f);
+	if (failed) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* The file as given, or a name in configs/, with or without .ini. */
+static char *find_config(const char *config, char path[PATH_MAX])
+{
+	for (int i = 0; i < 4; i++) {
+		char name[PATH_MAX - 300];
+		snprintf(name, sizeof name, i % 2 ? "%s.ini" : "%s", config);
+		if (i < 2)
+			snprintf(path, PATH_MAX, "%s", name);
+		else
+			snprintf(path, PATH_MAX, "%s/configs/%s", ldb_root(), name);
+		char *text = access(path, R_OK) == 0 ? read_text(path) : NULL;
+		if (text)
+			return text;
+	}
+	return NULL;
+}
+
+static ldb_status read_config(const char *config, ldb_plan *plan, ldb_error *err)
+{
+	char path[PATH_MAX];
+	char *text = find_config(config, path);
+	if (!text)
+		return ldb_fail(err, LDB_INVALID, "`ldbench list configs` names those there are",
+				config, "no such config file");
+	plan->config_text = text;
+	ini_state s = {.plan = plan, .common = defaults, .file = path, .next = text, .err = err};
+	int line = ini_parse_stream(ini_line, &s, ini_setting, &s);
+	if (s.status != LDB_OK)
+		return s.status;
+	if (line > 0) {
+		char subject[PATH_MAX + 16];
+		snprintf(subject, sizeof subject, "%s:%d", path, line);
+		return ldb_fail(err, LDB_INVALID, "write [experiment] or name = value", subject,
+				"this line is neither");
+	}
+	if (!plan->count && !add_experiment(plan, &s.common, NULL))
+		return ldb_fail_oom(err, config, sizeof s.common);
+	return LDB_OK;
+}
+
+size_t ldb_reference(const ldb_experiment *e)
+{
+	for (size_t i = 0; i < e->competitor_count; i++)
+		if (*e->reference && strcmp(e->competitors[i].index->name, e->reference) == 0)
+			return i;
+	/* Without a wish: the B-tree, then any non-learned one, then the first. */
+	for (size_t i = 0; i < e->competitor_count; i++)
+		if (strcmp(e->competitors[i].index->name, "btree") == 0)
+			return i;
+	for (size_t i = 0; i < e->competitor_count; i++)
+		if (!(e->competitors[i].index->flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
+			return i;
+	return 0;
+}
+
+static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
+{
+	if (!e->competitor_count)
+		return ldb_fail(err, LDB_INVALID, "name at least one, like --index btree,rmi",
+				e->experiment, "no --index given");
+	e->competitors = calloc(e->competitor_count, sizeof *e->competitors);
+	if (!e->competitors)
+		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
+	ldb_status status = LDB_OK;
+	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
+		status = ldb_competitor_open(e->competitors_text[i], &e->competitors[i], err);
+		for (size_t j = 0; status == LDB_OK && j < i; j++)
+			if (strcmp(e->competitors[i].index->name, e->competitors[j].index->name) ==
+				    0 &&
+			    strcmp(e->competitors[i].params_text, e->competitors[j].params_text) ==
+				    0)
+				status = ldb_fail(err, LDB_INVALID, "name it once", "--index",
+						  "'%s' twice with the same parameters",
+						  e->competitors_text[i]);
+	}
+	if (status != LDB_OK || !*e->reference)
+		return status;
+	for (size_t i = 0; i < e->competitor_count; i++)
+		if (strcmp(e->competitors[i].index->name, e->reference) == 0)
+			return LDB_OK;
+	return ldb_fail(err, LDB_INVALID, "add it to --index", "--reference",
+			"'%s' is not among the competitors", e->reference);
+}
+
+static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
+{
+	if (!e->dataset_count)
+		return ldb_fail(err, LDB_INVALID,
+				"name at least one, like --dataset uniform_sparse", e->experiment,
+				"no --dataset given");
+	const ldb_dataset_options options = {.key_bits = e->key_bits, .seed = e->seed};
+	for (size_t d = 0; d < e->dataset_count; d++) {
+		size_t most;
+		ldb_status status = ldb_dataset_size(e->datasets[d], &options, &most, err);
+		if (status != LDB_OK)
+			return status;
+		for (size_t i = 0; i < e->size_count; i++) {
+			char remedy[128];
+			snprintf(remedy, sizeof remedy, "use --size %zu or less, or max", most);
+			if (e->sizes[i] > most)
+				return ldb_fail(err, LDB_INVALID, remedy, e->datasets[d],
+						"it holds %zu keys, %zu asked", most, e->sizes[i]);
+			if (!e->sizes[i] && most == SIZE_MAX)
+				return ldb_fail(err, LDB_INVALID, "give a number", e->datasets[d],
+						"a generated dataset has no --size max");
+		}
+	}
+	return LDB_OK;
+}
+
+static size_t key_count(const ldb_experiment *e, const char *dataset, size_t size)
+{
+	const ldb_dataset_options options = {.key_bits = e->key_bits, .seed = e->seed};
+	size_t n = size;
+	if (!size)
+		ldb_dataset_size(dataset, &options, &n, NULL);
+	return n;
+}
+
+ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count)
+{
+	size_t room = 0;
+	for (size_t i = 0; i < plan->count; i++) {
+		const ldb_experiment *e = &plan->experiments[i];
+		room += e->dataset_count * e->size_count * e->page_count * e->payload_count;
+	}
+	ldb_stage *stages = calloc(room ? room : 1, sizeof *stages), *s = stages;
+	if (!stages)
+		return NULL;
+	for (const ldb_experiment *e = plan->experiments; e < plan->experiments + plan->count; e++)
+		for (size_t d = 0; d < e->dataset_count; d++)
+			for (size_t i = 0; i < e->size_count; i++)
+				for (size_t p = 0; p < e->page_count * e->payload_count; p++)
+					*s++ = (ldb_stage){
+						.experiment = e,
+						.dataset = e->datasets[d],
+						.n = key_count(e, e->datasets[d], e->sizes[i]),
+						.pages = e->pages[p / e->payload_count],
+						.payload_bytes = e->payloads[p % e->payload_count],
+					};
+	*count = (size_t)(s - stages);
+	return stages;
+}
+
+size_t ldb_stage_bytes(const ldb_stage *stage)
+{
+	const ldb_experiment *e = stage->experiment;
+	double most = 0;
+	for (size_t i = 0; i < e->competitor_count; i++)
+		if (e->competitors[i].index->peak_bytes_per_key > most)
+			most = e->competitors[i].index->peak_bytes_per_key;
+	double keys = (double)stage->n * (double)(sizeof(ldb_key) + stage->payload_bytes);
+	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e);
+}
+
+/* The smallest number in a file of the cgroup, or SIZE_MAX ("max", or no such file). */
+static size_t read_limit(const char *path)
+{
+	size_t value = SIZE_MAX;
+	FILE *f = fopen(path, "r");
+	if (!f)
+		return SIZE_MAX;
+	if (fscanf(f, "%zu", &value) != 1)
+		value = SIZE_MAX;
+	fclose(f);
+	return value;
+}
+
+size_t ldb_memory_budget(const ldb_experiment *e)
+{
+	if (e->memory_bytes)
+		return e->memory_bytes;
+	size_t kb = 0, free_bytes = SIZE_MAX;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "MemAvailable: %zu kB", &kb) == 1)
+			free_bytes = kb * 1024;
+	if (f)
+		fclose(f);
+	size_t limit = read_limit("/sys/fs/cgroup/memory.max");
+	size_t used = read_limit("/sys/fs/cgroup/memory.current");
+	if (limit != SIZE_MAX && used != SIZE_MAX && limit > used && limit - used < free_bytes)
+		free_bytes = limit - used;
+	return free_bytes / 10 * 9;
+}
+
+static ldb_status check_memory(const ldb_plan *plan, ldb_error *err)
+{
+	size_t count;
+	ldb_stage *stages = ldb_plan_stages(plan, &count);
+	if (!stages)
+		return ldb_fail_oom(err, "plan", sizeof *stages);
+	ldb_status status = LDB_OK;
+	for (size_t i = 0; i < count && status == LDB_OK; i++) {
+		size_t need = ldb_stage_bytes(&stages[i]);
+		size_t have = ldb_memory_budget(stages[i].experiment);
+		char subject[600], size[32];
+		snprintf(subject, sizeof subject, "%s at %s keys", stages[i].dataset,
+			 ldb_size_format(stages[i].n, size));
+		if (need > have)
+			status = ldb_fail(
+				err, LDB_OOM,
+				"use a smaller --size, leave out the largest index, or raise "
+				"--memory",
+				subject, "needs %.2f GB, %.2f GB may be used", (double)need / 1e9,
+				(double)have / 1e9);
+	}
+	free(stages);
+	return status;
+}
+
+ldb_status ldb_plan_make(const char *config, const ldb_setting *settings, size_t setting_count,
+			 ldb_plan *out, ldb_error *err)
+{
+	*out = (ldb_plan){0};
+	ldb_status status = LDB_OK;
+	if (config)
+		status = read_config(config, out, err);
+	else if (!add_experiment(out, &defaults, NULL))
+		status = ldb_fail_oom(err, "plan", sizeof defaults);
+	const place command_line = {NULL, 0};
+	for (size_t i = 0; i < setting_count && status == LDB_OK; i++)
+		for (size_t j = 0; j < out->count && status == LDB_OK; j++)
+			status = apply(&out->experiments[j], &command_line, settings[i].name,
+				       settings[i].value, false, err);
+	for (size_t j = 0; j < out->count && status == LDB_OK; j++) {
+		status = open_competitors(&out->experiments[j], err);
+		if (status == LDB_OK)
+			status = check_sizes(&out->experiments[j], err);
+	}
+	if (status == LDB_OK)
+		status = check_memory(out, err);
+	if (status != LDB_OK)
+		ldb_plan_free(out);
+	return status;
+}
+
+void ldb_plan_free(ldb_plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		free(plan->experiments[i].competitors);
+	free(plan->experiments);
+	free(plan->config_text);
+	*plan = (ldb_plan){0};
+}

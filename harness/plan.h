@@ -1,0 +1,95 @@
+/*
+ * The plan of a run: what the command line and the INI files say, checked and spread into stages.
+ *
+ * Every setting has one name and one parser, used by `--name value` and by `name = value` alike. An
+ * INI file holds one section per experiment; settings before the first section hold for all, and
+ * the command line overrides them all.
+ *
+ * A stage is a dataset at a size under a page policy and a payload: what is loaded once. Within it,
+ * points (workload x mode x threads) x competitors are the cells.
+ */
+#ifndef LDB_PLAN_H
+#define LDB_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ldb/status.h"
+#include "memory.h"
+#include "registry.h"
+#include "workload.h"
+
+typedef enum { LDB_INDEPENDENT, LDB_CHAINED, LDB_BATCHED } ldb_mode;
+const char *ldb_mode_name(ldb_mode mode);
+
+enum { LDB_MAX_LIST = 64 };
+
+/* One experiment: lists are multiplied with each other. */
+typedef struct {
+	char experiment[64];
+	char competitors_text[LDB_MAX_LIST][256];
+	char datasets[LDB_MAX_LIST][512];
+	size_t sizes[LDB_MAX_LIST]; /* 0: as many as there are */
+	ldb_workload workloads[LDB_MAX_LIST];
+	ldb_mode modes[3];
+	ldb_pages pages[3];
+	size_t threads[LDB_MAX_LIST];
+	size_t payloads[3]; /* bytes: 0, 8 or 64 */
+	size_t competitor_count, dataset_count, size_count, workload_count, mode_count, page_count,
+		thread_count, payload_count;
+	size_t reps, ops; /* ops 0: calibrated to pass_ms */
+	uint64_t seed;
+	double pass_ms, timeout_s;
+	size_t memory_bytes;         /* 0: what the machine has free */
+	int key_bits;                /* of files without a suffix; 0: none given */
+	char numa[16];               /* "local", "interleave" or a node number */
+	char reference[64];          /* name of the reference competitor; "" : the first suitable */
+	ldb_competitor *competitors; /* opened by ldb_plan_finish */
+} ldb_experiment;
+
+typedef struct {
+	ldb_experiment *experiments;
+	size_t count;
+	char *config_text; /* the INI as it was read, for run.json; NULL without one */
+} ldb_plan;
+
+typedef struct {
+	const ldb_experiment *experiment;
+	const char *dataset;
+	size_t n;
+	ldb_pages pages;
+	size_t payload_bytes;
+} ldb_stage;
+
+/* A setting from the command line. */
+typedef struct {
+	const char *name, *value;
+} ldb_setting;
+
+/* Documentation of each setting, ends with a NULL name: for --help and for "did you mean". */
+typedef struct {
+	const char *name, *arg, *help;
+} ldb_setting_doc;
+extern const ldb_setting_doc ldb_setting_docs[];
+
+/*
+ * Reads config (NULL: none), applies the settings, opens the competitors and checks everything that
+ * can be known before the run: names, sizes against files, memory. Errors carry the line number.
+ */
+ldb_status ldb_plan_make(const char *config, const ldb_setting *settings, size_t setting_count,
+			 ldb_plan *out, ldb_error *err);
+void ldb_plan_free(ldb_plan *plan);
+
+/* All stages in the order they run; free() the result. NULL when out of memory. */
+ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count);
+
+/* Bytes a stage takes at most with its most demanding competitor alone. */
+size_t ldb_stage_bytes(const ldb_stage *stage);
+/* Memory that a run may take: --memory, or 90 % of what the machine and the cgroup have free. */
+size_t ldb_memory_budget(const ldb_experiment *e);
+
+/* The index in e->competitors of the reference. */
+size_t ldb_reference(const ldb_experiment *e);
+
+#endif

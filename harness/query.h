@@ -1,0 +1,82 @@
+/*
+ * The queries of a round, drawn once by the conductor into memory that all workers see, with the
+ * answers an oracle gives. So every competitor of a round is asked the same, and every pass has a
+ * checksum that must come out.
+ */
+#ifndef LDB_QUERY_H
+#define LDB_QUERY_H
+
+#include <stdbool.h>
+
+#include "dataset.h"
+#include "plan.h"
+
+enum { LDB_MAX_THREADS = 256 };
+
+/* Records of payload_bytes each, read after a hit: words of 8 bytes, the record of value v first.
+ */
+typedef struct {
+	const uint64_t *words; /* NULL without a payload */
+	size_t count, words_per_record;
+	size_t mapped_bytes;
+} ldb_payload;
+
+/*
+ * count queries, asked again from the start when a pass is longer. In a chained set q[i] is the key
+ * minus the answer before it (mod 2^64, cyclic), so that only who has that answer knows the key.
+ */
+typedef struct {
+	size_t count;
+	ldb_key *q;
+	ldb_val *answer;
+	uint64_t *sum;                /* sum[i]: checksum of the first i; count + 1 of them */
+	const ldb_workload *workload; /* NULL: the verification set */
+	bool ordered, chained;
+} ldb_query_set;
+
+typedef struct {
+	ldb_query_set *sets;
+	size_t set_count;
+	void *shared;
+	size_t shared_bytes;
+	size_t *rank; /* the conductor's own scratch */
+	ldb_key *key;
+} ldb_queries;
+
+/* Bytes that the query sets of an experiment take. */
+size_t ldb_query_bytes(const ldb_experiment *e);
+
+/* Makes the sets that the experiment's workloads, modes and competitors need. */
+ldb_status ldb_queries_make(const ldb_experiment *e, ldb_queries *out, ldb_error *err);
+void ldb_queries_free(ldb_queries *queries);
+
+/* The set for a workload (NULL: verification); it exists when the experiment needs it. */
+const ldb_query_set *ldb_query_find(const ldb_queries *queries, const ldb_workload *workload,
+				    bool ordered, bool chained);
+
+/* Draws all workload sets anew. */
+void ldb_queries_draw(ldb_queries *queries, const ldb_dataset *data, const ldb_payload *payload,
+		      uint64_t seed);
+/*
+ * Fills the verification sets with the queries first.. of a fixed list: 0, LDB_KEY_MAX and the
+ * like, then for ranks spread evenly each key, its neighbours below and above, and a random key.
+ * Returns how many the list has: 4 n + 8 when exhaustive, else at most the set's size.
+ */
+size_t ldb_queries_draw_verification(ldb_queries *queries, const ldb_dataset *data, size_t first,
+				     bool exhaustive);
+
+/* Checksum of answers to queries, as workers and conductor compute it. */
+uint64_t ldb_fold(const ldb_key *q, const ldb_val *out, size_t count, const ldb_payload *payload);
+/* What a pass of ops queries from `start` on must return. */
+uint64_t ldb_query_sum(const ldb_query_set *set, size_t start, size_t ops);
+/* Where thread t of `threads` starts. */
+static inline size_t ldb_query_start(const ldb_query_set *set, size_t t, size_t threads)
+{
+	return set->count / threads * t;
+}
+
+ldb_status ldb_payload_make(size_t n, size_t payload_bytes, ldb_pages pages, ldb_payload *out,
+			    ldb_error *err);
+void ldb_payload_free(ldb_payload *payload);
+
+#endif
