@@ -25,4 +25,12 @@ static inline uint64_t ldb_cpu_ns(void)
 	return ldb_timespec_ns(t);
 }
 
+/* CPU time of this thread. */
+static inline uint64_t ldb_thread_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return ldb_timespec_ns(t);
+}
+
 #endif

@@ -75,10 +75,12 @@ static int parse(int argc, char **argv, arguments *a)
 	struct argp_option options[40] = {{0}};
 	int count = 0;
 	for (; ldb_setting_docs[count].name; count++)
-		options[count] = (struct argp_option){.name = ldb_setting_docs[count].name,
-						      .key = FIRST_SETTING + count,
-						      .arg = ldb_setting_docs[count].arg,
-						      .doc = ldb_setting_docs[count].help};
+		options[count] = (struct argp_option){
+			.name = ldb_setting_docs[count].name,
+			.key = FIRST_SETTING + count,
+			.arg = ldb_setting_docs[count].arg,
+			.flags = a->verify && ldb_setting_docs[count].timing ? OPTION_HIDDEN : 0,
+			.doc = ldb_setting_docs[count].help};
 	if (!a->verify) {
 		options[count++] = (struct argp_option){
 			.name = "out",
@@ -189,7 +191,8 @@ static int finish(const char *dir, const ldb_outcome *o, ldb_error *err)
 {
 	if (ldb_report(stdout, dir, err) != LDB_OK)
 		return ldb_complain(err);
-	printf("\n%zu cells ok, %zu failed", o->cells_ok, o->cells_bad);
+	printf("\n%zu cell%s ok, %zu failed", o->cells_ok, o->cells_ok == 1 ? "" : "s",
+	       o->cells_bad);
 	if (o->cells_skipped)
 		printf(", %zu complete from before", o->cells_skipped);
 	printf("\n%s/samples.csv\n%s/run.json\n", dir, dir);

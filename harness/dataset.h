@@ -59,7 +59,8 @@ typedef struct {
 	ldb_key min, max;
 	double gap_mean, gap_log2_sd; /* over gaps between distinct neighbours */
 	ldb_key gap_min, gap_median, gap_max;
-	size_t segments_eps32, segments_eps4096; /* PLA segments: local and global hardness (GRE) */
+	/* PLA segments: local and global hardness (GRE); 0 when there was no memory to find them */
+	size_t segments_eps32, segments_eps4096;
 	double outlier_share; /* share of the key range that the outermost 0.1 % of keys span */
 } ldb_dataset_facts;
 void ldb_dataset_inspect(const ldb_key *keys, size_t n, ldb_dataset_facts *out);

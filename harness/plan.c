@@ -20,27 +20,29 @@ const char *ldb_mode_name(ldb_mode mode)
 }
 
 const ldb_setting_doc ldb_setting_docs[] = {
-	{"index", "A,B:param=v,./x.so", "indexes that compete"},
-	{"dataset", "D,..", "catalog names, SOSD files, tpch:TABLE.COLUMN@SF"},
-	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)"},
-	{"workload", "W,..", "uniform, zipf:0.99, sorted, hot:1, absent:50, lower_bound"},
-	{"mode", "M,..", "independent, chained, batched"},
-	{"pages", "P,..", "4k, thp, huge"},
-	{"threads", "N,..", "threads that look up at the same time"},
-	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64"},
-	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)"},
-	{"ops", "N", "lookups per pass and thread (default: as many as fill pass-ms)"},
-	{"pass-ms", "MS", "least length of a timed pass (default 100)"},
-	{"seed", "N", "seed of generators, queries and shuffles (default 42)"},
-	{"timeout", "S", "limit of a build or a pass before it is killed (default 600)"},
-	{"memory", "BYTES", "most memory the run may take: 20G (default: 90 % of what is free)"},
-	{"numa", "WHERE", "local, interleave, or the number of a node (default local)"},
+	{"index", "A,B:param=v,./x.so", "indexes that compete", false},
+	{"dataset", "D,..", "catalog names, SOSD files, tpch:TABLE.COLUMN@SF", false},
+	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)", false},
+	{"workload", "W,..", "uniform, zipf:0.99, sorted, hot:1, absent:50, lower_bound", true},
+	{"mode", "M,..", "independent, chained, batched", false},
+	{"pages", "P,..", "4k, thp, huge", false},
+	{"threads", "N,..", "threads that look up at the same time", true},
+	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64", true},
+	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)", true},
+	{"ops", "N", "lookups per pass and thread (default: as many as fill pass-ms)", true},
+	{"pass-ms", "MS", "least length of a timed pass (default 100)", true},
+	{"seed", "N", "seed of generators, queries and shuffles (default 42)", false},
+	{"timeout", "S", "limit of a build or a pass before it is killed (default 600)", false},
+	{"memory", "BYTES", "most memory the run may take: 20G (default: 90 % of what is free)",
+	 false},
+	{"numa", "WHERE", "local, interleave, or the number of a node (default local)", false},
 	{"reference", "NAME",
 	 "competitor that ratios refer to (default: the first non-learned one "
-	 "of btree, ..)"},
-	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64"},
-	{"experiment", "NAME", "name in the CSV (default: the section's)"},
-	{NULL, NULL, NULL},
+	 "of btree, ..)",
+	 true},
+	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64", false},
+	{"experiment", "NAME", "name in the CSV (default: the section's)", true},
+	{NULL, NULL, NULL, false},
 };
 
 /* Where a setting stands, for messages: "--size" or "x.ini:12: size". */
@@ -264,7 +266,7 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 	char word[512];
 	ldb_error inner = {.remedy = ""};
 	for (const char *rest = value; next_word(&rest, word, sizeof word);) {
-		if (!*word && !rest && *value)
+		if (!*word && !rest && *value && at->file)
 			break; /* a comma at the end of a line that goes on below */
 		const char *remedy =
 			*word ? add_to_list(e, name, word, &inner) : "remove the stray comma";

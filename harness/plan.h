@@ -70,6 +70,7 @@ typedef struct {
 /* Documentation of each setting, ends with a NULL name: for --help and for "did you mean". */
 typedef struct {
 	const char *name, *arg, *help;
+	bool timing; /* of no use where nothing is timed */
 } ldb_setting_doc;
 extern const ldb_setting_doc ldb_setting_docs[];
 

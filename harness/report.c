@@ -1,6 +1,7 @@
 /* Medians of a results folder as a table (report.h). Intervals and ratios: scripts/summarize. */
 #include "report.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,13 +21,21 @@ typedef struct {
 	bool oom;
 } table;
 
-static entry *find_entry(table *t, const char *block, const char *who, size_t n)
+static entry *find_cell(table *t, const char *block, const char *who, size_t n)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		entry *e = &t->entries[i];
 		if (e->n == n && strcmp(e->who, who) == 0 && strcmp(e->block, block) == 0)
 			return e;
 	}
+	return NULL;
+}
+
+static entry *find_entry(table *t, const char *block, const char *who, size_t n)
+{
+	entry *known = find_cell(t, block, who, n);
+	if (known)
+		return known;
 	entry *more = realloc(t->entries, (t->count + 1) * sizeof *more);
 	if (!more)
 		return NULL;
@@ -48,8 +57,7 @@ static void add_row(void *user, const ldb_read_row *row)
 		 ldb_field(row, "workload"), ldb_field(row, "mode"), ldb_field(row, "pages"),
 		 one ? "" : ", ", one ? "" : threads, one ? "" : " threads",
 		 none ? "" : ", payload ", none ? "" : payload);
-	const char *params = ldb_field(row, "params");
-	snprintf(who, sizeof who, "%s%s%s", ldb_field(row, "name"), *params ? " " : "", params);
+	snprintf(who, sizeof who, "%s %s", ldb_field(row, "name"), ldb_field(row, "params"));
 	entry *e = find_entry(t, block, who, strtoull(ldb_field(row, "n"), NULL, 10));
 	double *more = e ? realloc(e->ns, (e->count + 1) * sizeof *more) : NULL;
 	if (!more) {
@@ -76,47 +84,81 @@ static double median(entry *e)
 	return e->count % 2 ? e->ns[half] : (e->ns[half - 1] + e->ns[half]) / 2;
 }
 
-static void print_block(FILE *f, table *t, const char *block)
+/* A competitor's line in a block, and its median at the largest size to sort by. */
+typedef struct {
+	const char *who;
+	double last;
+} contender;
+
+static int compare_contenders(const void *a, const void *b)
 {
-	size_t sizes[64], size_count = 0;
-	for (size_t i = 0; i < t->count; i++) {
-		size_t j = 0;
-		if (strcmp(t->entries[i].block, block) != 0)
+	return compare_doubles(&((const contender *)a)->last, &((const contender *)b)->last);
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* The name alone where it says enough, with all parameters where it comes more than once. */
+static void print_label(FILE *f, const contender *all, size_t count, const char *who)
+{
+	size_t name = strcspn(who, " "), same = 0;
+	for (size_t i = 0; i < count; i++)
+		same += strncmp(all[i].who, who, name + 1) == 0;
+	fprintf(f, "%-32.*s", same > 1 ? 60 : (int)name, who);
+}
+
+static bool print_block(FILE *f, table *t, const char *block)
+{
+	size_t *sizes = calloc(t->count, sizeof *sizes), size_count = 0;
+	contender *all = calloc(t->count, sizeof *all);
+	size_t count = 0;
+	for (size_t i = 0; sizes && all && i < t->count; i++) {
+		size_t j = 0, k = 0;
+		entry *e = &t->entries[i];
+		if (strcmp(e->block, block) != 0)
 			continue;
-		while (j < size_count && sizes[j] != t->entries[i].n)
+		while (j < size_count && sizes[j] != e->n)
 			j++;
-		if (j == size_count && size_count < 64)
-			sizes[size_count++] = t->entries[i].n;
+		if (j == size_count)
+			sizes[size_count++] = e->n;
+		while (k < count && strcmp(all[k].who, e->who) != 0)
+			k++;
+		if (k == count)
+			all[count++] = (contender){e->who, INFINITY};
 	}
-	fprintf(f, "\n%s: ns per lookup, median\n%-36s", block, "keys");
+	if (size_count) {
+		qsort(sizes, size_count, sizeof *sizes, compare_sizes);
+		for (size_t i = 0; i < count; i++) {
+			entry *e = find_cell(t, block, all[i].who, sizes[size_count - 1]);
+			if (e && e->count && !*e->status)
+				all[i].last = median(e);
+		}
+		qsort(all, count, sizeof *all, compare_contenders);
+	}
+	fprintf(f, "\n%s: ns per lookup, median of the rounds\n%-32s", block, "keys");
 	for (size_t j = 0; j < size_count; j++) {
 		char size[32];
-		fprintf(f, " %11s", ldb_size_format(sizes[j], size));
+		fprintf(f, " %9s", ldb_size_format(sizes[j], size));
 	}
 	fputc('\n', f);
-	for (size_t i = 0; i < t->count; i++) {
-		const char *who = t->entries[i].who;
-		bool first = strcmp(t->entries[i].block, block) == 0;
-		for (size_t k = 0; k < i && first; k++)
-			first = strcmp(t->entries[k].who, who) != 0 ||
-				strcmp(t->entries[k].block, block) != 0;
-		if (!first)
-			continue;
-		fprintf(f, "%-36.36s", who);
+	for (size_t i = 0; i < count; i++) {
+		print_label(f, all, count, all[i].who);
 		for (size_t j = 0; j < size_count; j++) {
-			entry *e = NULL;
-			for (size_t k = i; k < t->count && !e; k++)
-				if (t->entries[k].n == sizes[j] &&
-				    strcmp(t->entries[k].who, who) == 0 &&
-				    strcmp(t->entries[k].block, block) == 0)
-					e = &t->entries[k];
+			entry *e = find_cell(t, block, all[i].who, sizes[j]);
 			if (e && e->count && !*e->status)
-				fprintf(f, " %11.1f", median(e));
+				fprintf(f, " %9.1f", median(e));
 			else
-				fprintf(f, " %11s", e ? e->status : "");
+				fprintf(f, " %9s", e ? e->status : "");
 		}
 		fputc('\n', f);
 	}
+	bool good = sizes && all;
+	free(sizes);
+	free(all);
+	return good;
 }
 
 ldb_status ldb_report(FILE *f, const char *dir, ldb_error *err)
@@ -129,8 +171,8 @@ ldb_status ldb_report(FILE *f, const char *dir, ldb_error *err)
 		bool first = true;
 		for (size_t k = 0; k < i && first; k++)
 			first = strcmp(t.entries[k].block, t.entries[i].block) != 0;
-		if (first)
-			print_block(f, &t, t.entries[i].block);
+		if (first && !print_block(f, &t, t.entries[i].block))
+			status = ldb_fail_oom(err, "table", t.count * sizeof(contender));
 	}
 	for (size_t i = 0; i < t.count; i++)
 		free(t.entries[i].ns);

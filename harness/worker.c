@@ -79,7 +79,7 @@ typedef struct {
 	const ldb_query_set *set;
 	pthread_barrier_t *barrier; /* NULL when alone */
 	size_t number;
-	uint64_t start_ns, end_ns, cpu_start_ns, cpu_end_ns, checksum;
+	uint64_t start_ns, end_ns, cpu_start_ns, cpu_end_ns, own_cpu_ns, checksum;
 	double counters[LDB_COUNTERS];
 } lane;
 
@@ -96,9 +96,11 @@ static void *run_lane(void *argument)
 	if (l->barrier)
 		pthread_barrier_wait(l->barrier);
 	l->cpu_start_ns = ldb_cpu_ns();
+	const uint64_t own_start_ns = ldb_thread_cpu_ns();
 	l->start_ns = ldb_now_ns();
 	l->checksum = ask(l->job, l->self, l->set, c->mode, start, c->ops);
 	l->end_ns = ldb_now_ns();
+	l->own_cpu_ns = ldb_thread_cpu_ns() - own_start_ns;
 	l->cpu_end_ns = ldb_cpu_ns();
 	ldb_counters_stop(&counting, l->counters);
 	return NULL;
@@ -156,6 +158,7 @@ static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb
 		all.cpu_start_ns =
 			l->cpu_start_ns < all.cpu_start_ns ? l->cpu_start_ns : all.cpu_start_ns;
 		all.cpu_end_ns = l->cpu_end_ns > all.cpu_end_ns ? l->cpu_end_ns : all.cpu_end_ns;
+		all.own_cpu_ns += l->own_cpu_ns;
 		all.checksum += l->checksum;
 		for (int i = 0; i < LDB_COUNTERS; i++)
 			all.counters[i] += l->counters[i];
@@ -165,13 +168,14 @@ static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb
 	reply->checksum = all.checksum;
 	memcpy(reply->counters, all.counters, sizeof all.counters);
 	reply->peak_rss_bytes = (double)status_kb("VmHWM:") * 1024;
-	/* CPU time beyond what the threads could use was spent by others, hidden ones. */
-	double most = reply->elapsed_ns * (double)c->threads;
-	if (reply->cpu_ns > 1.3 * most + 5e6 * (double)c->threads) {
+	/* CPU time that is not these threads' own was spent by others, hidden ones. */
+	double own = (double)all.own_cpu_ns, hidden = reply->cpu_ns - own;
+	if (hidden > 0.2 * own + 3e6) {
 		reply->status = LDB_ROW_ERROR;
 		snprintf(reply->note, sizeof reply->note,
-			 "uses more threads than it was given: %.1f CPUs busy with %zu thread(s)",
-			 reply->cpu_ns / reply->elapsed_ns, c->threads);
+			 "uses more threads than the %zu it was given: %.0f %% of its CPU time is "
+			 "others'",
+			 c->threads, 100 * hidden / reply->cpu_ns);
 	}
 }
 

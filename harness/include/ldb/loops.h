@@ -13,14 +13,15 @@
 #include "ldb/index.h"
 
 #define LDB_INDEX_LOOPS(prefix, find)                                                              \
-	static void prefix##_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)    \
+	__attribute__((unused)) static void prefix##_lookup(const void *self, const ldb_key *q,    \
+							    size_t n, ldb_val *out)                \
 	{                                                                                          \
 		const prefix *index = (const prefix *)self;                                        \
 		for (size_t i = 0; i < n; i++)                                                     \
 			out[i] = find(index, q[i]);                                                \
 	}                                                                                          \
-	static void prefix##_chase(const void *self, const ldb_key *q, size_t n, ldb_val carry,    \
-				   ldb_val *out)                                                   \
+	__attribute__((unused)) static void prefix##_chase(const void *self, const ldb_key *q,     \
+							   size_t n, ldb_val carry, ldb_val *out)  \
 	{                                                                                          \
 		const prefix *index = (const prefix *)self;                                        \
 		for (size_t i = 0; i < n; i++)                                                     \

@@ -1,0 +1,475 @@
+"""The driver from outside: golden output, bad input, planted liars, resume, interrupts.
+
+Run by `make test`; LDB_BUILD names the build folder. LDB_UPDATE_GOLDEN=1 rewrites the golden file.
+"""
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.abspath(os.environ.get("LDB_BUILD", os.path.join(ROOT, "build")))
+LDBENCH = os.path.join(BUILD, "ldbench")
+GOLDEN = os.path.join(ROOT, "tests", "golden", "cli.txt")
+LIARS = os.path.join(BUILD, "tests", "liars")
+ENVIRONMENT = dict(os.environ, LC_ALL="C", COLUMNS="100", LDB_BUILD=BUILD, LDB_ROOT=ROOT)
+SANITIZED = "asan" in os.path.basename(BUILD)
+
+
+def ldbench(*args, **more):
+    return subprocess.run([LDBENCH, *args], capture_output=True, text=True, env=ENVIRONMENT,
+                          timeout=300, stdin=subprocess.DEVNULL, **more)
+
+
+def rows(folder):
+    with open(os.path.join(folder, "samples.csv"), newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def notes(row):
+    return dict(part.split("=", 1) for part in row["note"].split("; ") if "=" in part)
+
+
+class Temporary(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.mkdtemp(prefix="ldb-cli-")
+        self.out = os.path.join(self.tmp, "out")
+
+    def tearDown(self):
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def quick(self, index, *more, code=0, reps="2"):
+        """A short run; returns its rows."""
+        done = ldbench("run", "--index", index, "--dataset", "uniform_sparse", "--size", "10K",
+                       "--ops", "5000", "--reps", reps, "--out", self.out, *more)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.said = done.stdout + done.stderr
+        return rows(self.out)
+
+
+class Golden(Temporary):
+    """tests/golden/cli.txt: each `$ ldbench ...` line is run, and what follows must come out."""
+
+    def test_golden(self):
+        with open(GOLDEN) as f:
+            text = f.read()
+        expected = []
+        for block in text.split("$ ldbench")[1:]:
+            head, _, body = block.partition("\n")
+            expected.append((head.strip(), body))
+        now = []
+        for command, _ in expected:
+            done = ldbench(*command.split(), cwd=self.tmp)
+            out = (done.stdout + done.stderr).replace(BUILD, "BUILD").replace(ROOT, "ROOT")
+            now.append((command, out + f"[exit {done.returncode}]\n\n"))
+        if os.environ.get("LDB_UPDATE_GOLDEN"):
+            with open(GOLDEN, "w") as f:
+                f.write(text.split("$ ldbench")[0])
+                f.writelines(f"$ ldbench {c}\n{o}" for c, o in now)
+            return
+        for (command, want), (_, got) in zip(expected, now):
+            with self.subTest(command=command):
+                self.assertEqual(got.strip(), want.strip())
+
+
+class Liars(Temporary):
+    """Each planted fault is found, named with the right status, and stops nobody else."""
+
+    def status_of(self, liar, *more, code=1):
+        table = self.quick(f"{LIARS}/honest.so,{LIARS}/{liar}.so", *more, code=code)
+        honest = [r for r in table if r["name"] == "honest"]
+        self.assertEqual({r["status"] for r in honest}, {"ok"})
+        mine = [r for r in table if r["name"] == liar]
+        self.assertTrue(mine)
+        return mine
+
+    def assert_fails_as(self, liar, status, word, *more):
+        mine = self.status_of(liar, *more)
+        self.assertEqual(mine[-1]["status"], status, mine[-1]["note"])
+        self.assertIn(word, mine[-1]["note"])
+        self.assertEqual(mine[-1]["ns_per_op"], "")
+        self.assertEqual(mine[-1]["checksum"], "")
+
+    def test_wrong_answer(self):
+        self.assert_fails_as("wrong", "wrong", "expected")
+
+    def test_wrong_for_absent_keys_only(self):
+        self.assert_fails_as("wrong_absent", "wrong", "expected")
+
+    def test_chain_left_out(self):
+        self.assert_fails_as("broken_chain", "wrong", "expected", "--mode", "chained")
+
+    def test_crash_in_a_pass(self):
+        self.assert_fails_as("crash", "crashed", "signal", "--reps", "50", "--ops", "100000")
+
+    def test_crash_in_build(self):
+        self.assert_fails_as("crash_build", "crashed", "signal")
+
+    def test_exit(self):
+        self.assert_fails_as("exits", "crashed", "exited with status 0")
+
+    def test_hang(self):
+        self.assert_fails_as("hang", "timeout", "--timeout", "--timeout", "1")
+
+    def test_skipped_work(self):
+        self.assert_fails_as("skips", "wrong", "checksum", "--reps", "50", "--ops", "100000")
+
+    def test_remembered_answers(self):
+        self.assert_fails_as("remembers", "wrong", "checksum", "--reps", "50", "--ops", "100000")
+
+    def test_second_thread(self):
+        if os.cpu_count() < 2:
+            self.skipTest("one core: a second thread gains nothing")
+        self.assert_fails_as("two_threads", "error", "more threads", "--ops", "50000")
+
+    def test_out_of_memory(self):
+        self.assert_fails_as("greedy", "oom", "could not be allocated")
+
+    def test_broken_invariant(self):
+        self.assert_fails_as("invalid", "error", "separator 3 out of order")
+
+    def test_sleep_shows_in_the_time(self):
+        for row in self.status_of("sleeps", "--ops", "500", code=0):
+            self.assertEqual(row["status"], "ok")
+            self.assertGreaterEqual(float(row["ns_per_op"]), 1000)
+
+    @unittest.skipIf(SANITIZED, "malloc is the sanitizer's")
+    def test_hidden_memory_makes_the_size_unknown(self):
+        for row in self.status_of("hides_memory", code=0):
+            self.assertEqual(row["index_bytes"], "")
+            self.assertIn("hides=", row["note"])
+
+    def test_size_is_the_allocators(self):
+        for row in self.status_of("claims_less", code=0):
+            self.assertGreaterEqual(int(row["index_bytes"]), 1000000)
+            self.assertIn("claims=0", row["note"])
+
+    def test_others_go_on(self):
+        names = "crash_build,hang,wrong,exits,greedy".split(",")
+        table = self.quick(",".join(f"{LIARS}/{n}.so" for n in names + ["honest"]),
+                           "--timeout", "1", code=1)
+        status = {r["name"]: r["status"] for r in table}
+        self.assertEqual(status, {"crash_build": "crashed", "hang": "timeout", "wrong": "wrong",
+                                  "exits": "crashed", "greedy": "oom", "honest": "ok"})
+        with open(os.path.join(self.out, "run.json")) as f:
+            self.assertEqual(json.load(f)["sessions"][0]["status"], "some cells failed")
+
+    def test_plugins_that_cannot_be_loaded(self):
+        for name, words in {"old_abi": ["version 0", "version 1"],
+                            "no_table": ["no ldb_index_table"],
+                            "missing_symbol": ["a_function_that_nobody_has"],
+                            "no_chase": ["no chase"]}.items():
+            done = ldbench("run", "--index", f"{LIARS}/{name}.so", "--dataset", "uniform_sparse",
+                           "--out", self.out)
+            self.assertEqual(done.returncode, 2, name)
+            for word in words:
+                self.assertIn(word, done.stderr)
+            self.assertFalse(os.path.exists(self.out))
+
+
+class Measuring(Temporary):
+    def test_rows_are_complete(self):
+        table = self.quick("btree,bsearch", "--mode", "independent,chained,batched",
+                           "--workload", "uniform,zipf,sorted,hot,absent:30,lower_bound")
+        self.assertEqual(len(table), 2 * 3 * 6 * 2)
+        for row in table:
+            self.assertEqual(row["status"], "ok", row["note"])
+            self.assertEqual(int(row["ops"]), 5000)
+            elapsed, ns = float(row["elapsed_ns"]), float(row["ns_per_op"])
+            self.assertAlmostEqual(ns, elapsed / 5000, delta=ns * 1e-4)
+            self.assertEqual(len(row["checksum"]), 16)
+            self.assertEqual(row["p50_ns"], "")
+        # In a round all are asked the same: equal checksums, and others in the next round.
+        by_round = {}
+        for row in table:
+            key = row["workload"], row["mode"] == "chained", row["rep"]
+            by_round.setdefault(key, set()).add(row["checksum"])
+        self.assertEqual({len(v) for v in by_round.values()}, {1})
+        self.assertEqual(len({next(iter(v)) for v in by_round.values()}), len(by_round))
+
+    def test_missing_counters_are_empty(self):
+        listed = dict(line.split(None, 1) for line in
+                      ldbench("list", "counters").stdout.splitlines())
+        table = self.quick("btree", reps=str(8))
+        for name, event in listed.items():
+            values = {row[name] for row in table}
+            if "not available" in event:
+                self.assertEqual(values, {""}, name)
+            else:
+                self.assertTrue(any(values), name)
+
+    def test_two_threads_use_two_threads_time(self):
+        table = self.quick("bsearch", "--threads", "1,2", "--ops", "200000", reps="3")
+        cpu = {t: min(float(notes(r)["cpu_ns"]) for r in table if r["threads"] == t)
+               for t in ("1", "2")}
+        ops = {t: {r["ops"] for r in table if r["threads"] == t} for t in ("1", "2")}
+        self.assertEqual(ops, {"1": {"200000"}, "2": {"400000"}})
+        self.assertGreater(cpu["2"], 1.4 * cpu["1"])
+
+    def test_payload_is_read(self):
+        table = self.quick("btree", "--payload", "0,8,64")
+        sums = {p: {r["checksum"] for r in table if r["payload_bytes"] == p}
+                for p in ("0", "8", "64")}
+        self.assertEqual(len(sums["0"] | sums["8"] | sums["64"]), 6)
+
+    def test_duplicates_and_adversarial_sets(self):
+        done = ldbench("run", "--index", "btree,bsearch,rmi,radixspline,absl_btree,template",
+                       "--dataset", "all_equal,two_keys,outlier_low,outlier_high,staircase,"
+                       "dense_gap,wiki_like", "--size", "1,2,3,1000", "--ops", "1000",
+                       "--reps", "1", "--mode", "independent,chained,batched",
+                       "--workload", "uniform,absent,lower_bound", "--out", self.out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual({r["status"] for r in rows(self.out)}, {"ok"})
+
+    def test_pages(self):
+        table = self.quick("btree", "--pages", "4k,thp", "--size", "1M")
+        share = {r["pages"]: float(notes(r).get("huge", 0)) for r in table}
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as f:
+            if "[never]" in f.read():
+                self.skipTest("no transparent huge pages here")
+        self.assertGreater(share["thp"], 0.5)
+        self.assertEqual(share["4k"], 0)
+
+    def test_huge_pages_without_any_reserved(self):
+        with open("/proc/sys/vm/nr_hugepages") as f:
+            if int(f.read()):
+                self.skipTest("huge pages are reserved here")
+        table = self.quick("btree", "--pages", "thp,huge")
+        status = {r["pages"]: r["status"] for r in table}
+        self.assertEqual(status, {"thp": "ok", "huge": "unsupported"})
+        self.assertIn("vm.nr_hugepages", self.said)
+
+    def test_groups_when_memory_is_short(self):
+        args = ["run", "--index", "btree,absl_btree,rmi,radixspline", "--dataset",
+                "uniform_sparse", "--size", "5M", "--ops", "1000", "--reps", "2", "--out",
+                self.out]
+        refused = ldbench(*args, "--memory", "50M")
+        self.assertEqual(refused.returncode, 2)
+        need = int(re.search(r"needs (\d+) MB", refused.stderr).group(1))
+        done = ldbench(*args, "--memory", f"{need + 20}M")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        table = rows(self.out)
+        groups = {notes(r).get("group", "1") for r in table}
+        self.assertGreater(len(groups), 1)
+        for g in groups:
+            names = {r["name"] for r in table if notes(r).get("group", "1") == g}
+            self.assertIn("btree", names)
+            self.assertGreater(len(names), 1)
+
+    def test_null_is_the_floor(self):
+        table = self.quick("null,btree", reps="4")
+        best = {n: min(float(r["ns_per_op"]) for r in table if r["name"] == n)
+                for n in ("null", "btree")}
+        self.assertLess(best["null"], best["btree"])
+
+    def test_simd_levels_agree(self):
+        sums = []
+        for level in ("v2", "v3", "v4"):
+            out = os.path.join(self.tmp, level)
+            done = subprocess.run([LDBENCH, "run", "--index", "btree,bsearch,rmi,radixspline",
+                                   "--dataset", "osm_like", "--size", "30K", "--ops", "3000",
+                                   "--reps", "1", "--out", out], env=dict(ENVIRONMENT,
+                                                                          LDB_ISA=level),
+                                  capture_output=True, text=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            sums.append({(r["name"], r["checksum"]) for r in rows(out)})
+        self.assertEqual(sums[0], sums[1])
+        self.assertEqual(sums[0], sums[2])
+
+    def test_verify(self):
+        done = ldbench("verify", "--index", "btree,rmi,radixspline", "--dataset",
+                       "fb_like,all_equal", "--size", "100K")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("ok "), 6)
+        self.assertIn("400008 queries", done.stdout)
+        done = ldbench("verify", "--index", f"{LIARS}/wrong_absent.so", "--dataset", "fb_like",
+                       "--size", "1K")
+        self.assertEqual(done.returncode, 1)
+        self.assertNotIn("ok ", done.stdout)
+
+
+class Lasting(Temporary):
+    """What was measured stays."""
+
+    ARGS = ["run", "--index", "btree,bsearch,rmi", "--dataset", "uniform_sparse,normal",
+            "--size", "1K,20K", "--pass-ms", "20", "--reps", "5"]
+    CELLS = 3 * 2 * 2
+
+    def start(self):
+        return subprocess.Popen([LDBENCH, *self.ARGS, "--out", self.out], env=ENVIRONMENT,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait_for_rows(self, count):
+        path = os.path.join(self.out, "samples.csv")
+        for _ in range(600):
+            if os.path.exists(path):
+                with open(path, "rb") as f:
+                    if f.read().count(b"\n") > count:
+                        return
+            time.sleep(0.05)
+        self.fail("no rows after 30 s")
+
+    def finish(self):
+        done = ldbench(*self.ARGS, "--out", self.out, "--resume")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        table = rows(self.out)
+        cells = {}
+        for r in table:
+            self.assertEqual(r["status"], "ok")
+            cells.setdefault(notes(r)["cell"], []).append(r)
+        self.assertEqual(len(cells), self.CELLS)
+        for group in cells.values():
+            sessions = {notes(r).get("session", "1") for r in group}
+            for s in sessions:
+                reps = sorted(int(r["rep"]) for r in group if notes(r).get("session", "1") == s)
+                self.assertEqual(reps, [1, 2, 3, 4, 5])
+        return table
+
+    def test_kill_and_resume(self):
+        process = self.start()
+        self.wait_for_rows(20)
+        process.kill()
+        process.wait()
+        before = rows(self.out)
+        with open(os.path.join(self.out, "samples.csv"), "a") as f:
+            f.write("run,index,btree,cut in the mid")
+        table = self.finish()
+        text = [tuple(r.values()) for r in table]
+        with open(os.path.join(self.out, "superseded.csv"), newline="") as f:
+            old = [tuple(r.values()) for r in csv.DictReader(f)]
+        for r in before:
+            self.assertIn(tuple(r.values()), text + old)
+        self.assertGreater(len(before), 0)
+        with open(os.path.join(self.out, "run.json")) as f:
+            self.assertEqual(len(json.load(f)["sessions"]), 2)
+        # Nothing is left to do: a third session measures nothing.
+        count = len(table)
+        self.finish()
+        self.assertEqual(len(rows(self.out)), count)
+
+    def test_interrupt(self):
+        process = self.start()
+        self.wait_for_rows(10)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=30), 130)
+        self.assertGreaterEqual(len(rows(self.out)), 10)
+        with open(os.path.join(self.out, "run.json")) as f:
+            self.assertEqual(json.load(f)["sessions"][0]["status"], "interrupted")
+        self.finish()
+
+    def test_workers_die_with_the_conductor(self):
+        process = self.start()
+        self.wait_for_rows(5)
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as f:
+            children = f.read().split()
+        self.assertTrue(children)
+        process.kill()
+        process.wait()
+        for _ in range(100):
+            if not any(self.runs(c) for c in children):
+                return
+            time.sleep(0.05)
+        self.fail("workers live on")
+
+    @staticmethod
+    def runs(pid):
+        try:
+            with open(f"/proc/{pid}/status") as f:
+                return "Z (zombie)" not in f.read()
+        except OSError:
+            return False
+
+    def test_failed_cell_is_tried_again(self):
+        table = self.quick(f"{LIARS}/hang.so,btree", "--timeout", "1", code=1)
+        self.assertEqual(len([r for r in table if r["status"] == "timeout"]), 1)
+        again = self.quick(f"{LIARS}/hang.so,btree", "--timeout", "1", "--resume", code=1)
+        self.assertEqual(len([r for r in again if r["status"] == "timeout"]), 1)
+
+    def test_no_overwriting(self):
+        self.quick("btree")
+        done = ldbench("run", "--index", "btree", "--dataset", "uniform_sparse", "--out", self.out)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--resume", done.stderr)
+
+    def test_shards_make_a_whole(self):
+        cells = []
+        for i in (1, 2, 3):
+            out = os.path.join(self.tmp, f"shard{i}")
+            done = ldbench(*self.ARGS, "--ops", "100", "--shard", f"{i}/3", "--out", out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            cells += list({notes(r)["cell"] for r in rows(out)})
+        self.assertEqual(len(cells), self.CELLS)
+        self.assertEqual(len(set(cells)), self.CELLS)
+
+    def test_unwritable_folder(self):
+        for folder in ("/proc/ldb", os.path.join(self.tmp, "file", "x")):
+            open(os.path.join(self.tmp, "file"), "w").close()
+            done = ldbench("run", "--index", "btree", "--dataset", "uniform_sparse", "--out",
+                           folder)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--out", done.stderr)
+
+    def test_full_disk_ends_cleanly(self):
+        os.mkdir(self.out)
+        os.symlink("/dev/full", os.path.join(self.out, "samples.csv"))
+        done = ldbench(*self.ARGS, "--out", self.out)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("can't be written", done.stderr)
+
+
+class Configs(Temporary):
+    def write(self, text):
+        path = os.path.join(self.tmp, "x.ini")
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def test_sections_and_overrides(self):
+        path = self.write("; two experiments\nops = 500\nreps = 3\n[first]\nindex = btree,\n"
+                          "  bsearch\ndataset = normal\nsize = 1K..100K\n[second]\n"
+                          "index = rmi\ndataset = uniform_dense\nsize = 2e3\n")
+        done = ldbench("run", path, "--reps", "2", "--out", self.out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        table = rows(self.out)
+        self.assertEqual({(r["experiment"], r["name"], r["n"]) for r in table},
+                         {("first", n, s) for n in ("btree", "bsearch")
+                          for s in ("1000", "10000", "100000")} | {("second", "rmi", "2000")})
+        self.assertEqual({r["rep"] for r in table}, {"1", "2"})
+        with open(os.path.join(self.out, "run.json")) as f:
+            self.assertIn("two experiments", json.load(f)["config"])
+
+    def test_mistakes_carry_line_and_remedy(self):
+        for text, line, word in [
+                ("[a]\nindex = btree\ndatset = normal\n", ":3", "did you mean dataset"),
+                ("[a]\nindex = btree\nsize = 10X\n", ":3", "1K..100M"),
+                ("[a]\nindex = btree\nmode = chaind\n", ":3", "did you mean chained"),
+                ("[a]\nindex = btree\nworkload = zpif\n", ":3", "zipf"),
+                ("reps = 0\n[a]\nindex = btree\n", ":1", "range"),
+                ("[a\nindex = btree\n", ":1", "experiment"),
+                ("[a]\nindex btree\n", ":2", "name = value"),
+                ("[a]\nindex = btree," + "x" * 300 + "\n", ":2", "indented line"),
+                ("[a]\nindex = btree\n", "a:", "--dataset"),
+                ("[a]\ndataset = normal\n", "a:", "--index")]:
+            done = ldbench("run", self.write(text), "--out", self.out)
+            self.assertEqual(done.returncode, 2, text)
+            self.assertIn(line, done.stderr)
+            self.assertIn(word, done.stderr)
+            self.assertFalse(os.path.exists(self.out))
+
+    def test_every_config_is_good(self):
+        """Each committed config is read and planned; only its data may be missing."""
+        for name in os.listdir(os.path.join(ROOT, "configs")):
+            done = ldbench("run", name, "--shard", "100000/100000", "--out",
+                           os.path.join(self.tmp, name), "--memory", "64G")
+            if "scripts/fetch" not in done.stderr:
+                self.assertEqual(done.returncode, 0, name + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
