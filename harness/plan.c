@@ -592,8 +592,8 @@ static ldb_status check_memory(const ldb_plan *plan, ldb_error *err)
 				err, LDB_OOM,
 				"use a smaller --size, leave out the largest index, or raise "
 				"--memory",
-				subject, "needs %.2f GB, %.2f GB may be used", (double)need / 1e9,
-				(double)have / 1e9);
+				subject, "needs %zu MB, %zu MB may be used", need / 1000000 + 1,
+				have / 1000000);
 	}
 	free(stages);
 	return status;
