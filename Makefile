@@ -105,6 +105,15 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
 $(BUILD)/tests/liars/%.so: tests/liars/%.c | $(READY)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
+# The SIMD kernels once for each level, to compare with each other.
+define SIMD_KERNELS
+test-binaries: $$(BUILD)/tests/simd_kernels$(1).so
+$$(BUILD)/tests/simd_kernels$(1).so: tests/simd_kernels.c | $$(READY)
+	@mkdir -p $$(@D)
+	$$(CC) $(2) $$(CFLAGS_ALL) -shared $$< -o $$@
+endef
+$(eval $(call SIMD_KERNELS,,$(BASE_MARCH)))
+$(foreach l,$(LEVELS),$(eval $(call SIMD_KERNELS,.$(l),-march=x86-64-$(l))))
 .PHONY: test-binaries
 test-binaries: all $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
 

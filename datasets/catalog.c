@@ -90,6 +90,7 @@ static const struct {
 			  "XXH3-64 of the keys: 16 digits 0-9 and a-f"},
 	[KEY_MD5] = {"md5", IN_FILE, 0, is_md5, "md5 of the file: 32 digits 0-9 and a-f"},
 	[KEY_FETCH] = {"fetch", IN_FILE, 0, is_text, "a command, as scripts/fetch NAME"},
+	[KEY_ALSO] = {"also", IN_FILE, 0, is_name, "a second, shorter name"},
 };
 
 static int find_key(const char *name)
@@ -144,6 +145,14 @@ static char *next_line(char *buffer, int size, void *user)
 	return buffer;
 }
 
+static const catalog_item *find_named(const catalog *c, const char *name)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (strcmp(c->items[i].name, name) == 0)
+			return &c->items[i];
+	return NULL;
+}
+
 /* The item of this section: the last one, or a new one. NULL on failure. */
 static catalog_item *section_item(parser *p, const char *section)
 {
@@ -155,7 +164,7 @@ static catalog_item *section_item(parser *p, const char *section)
 			"'%s' is not the name of a dataset", section);
 		return NULL;
 	}
-	if (catalog_find(c, section)) {
+	if (find_named(c, section)) {
 		FAIL_AT(p, p->line, "give each dataset one section", "second section [%s]",
 			section);
 		return NULL;
@@ -248,6 +257,11 @@ static void finish_item(parser *p, catalog_item *item)
 				"'%s' of [%s], which is of kind %s", rules[k].name, item->name,
 				item->text[KEY_KIND]);
 	}
+	/* The item itself is the first that a name may lead to. */
+	if (p->status == LDB_OK && item->text[KEY_ALSO] &&
+	    catalog_find(p->out, item->text[KEY_ALSO]) != item)
+		FAIL_AT(p, item->line[KEY_ALSO], "choose another",
+			"'%s' of [%s] names another dataset", item->text[KEY_ALSO], item->name);
 	if (item->text[KEY_N])
 		ldb_size_parse(item->text[KEY_N], &item->n);
 	item->has_checksum = item->text[KEY_CHECKSUM] != NULL;
@@ -335,10 +349,11 @@ void catalog_free(catalog *c)
 
 const catalog_item *catalog_find(const catalog *c, const char *name)
 {
-	for (size_t i = 0; i < c->count; i++)
-		if (strcmp(c->items[i].name, name) == 0)
-			return &c->items[i];
-	return NULL;
+	const catalog_item *item = find_named(c, name);
+	for (size_t i = 0; i < c->count && !item; i++)
+		if (c->items[i].text[KEY_ALSO] && strcmp(c->items[i].text[KEY_ALSO], name) == 0)
+			item = &c->items[i];
+	return item;
 }
 
 ldb_status catalog_get(const catalog **out, ldb_error *err)

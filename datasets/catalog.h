@@ -25,6 +25,7 @@ enum {
 	KEY_CHECKSUM,
 	KEY_MD5,
 	KEY_FETCH,
+	KEY_ALSO,
 	CATALOG_KEYS
 };
 
@@ -53,7 +54,7 @@ void catalog_free(catalog *c);
 
 /* The project's own catalog, read once; it stays the library's. */
 ldb_status catalog_get(const catalog **out, ldb_error *err);
-/* The item of that name, or NULL. */
+/* The item of that name, or that is also called so; NULL when there is none. */
 const catalog_item *catalog_find(const catalog *c, const char *name);
 
 /* The path of a file below data/: "data/coast_uint64" is in $LDB_DATA where that is set, else in

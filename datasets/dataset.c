@@ -56,10 +56,14 @@ static ldb_status fail_missing(const target *t, ldb_error *err)
 
 static ldb_status fail_unknown(const char *spec, const catalog *c, ldb_error *err)
 {
-	const char **names = calloc(c->count + 1, sizeof *names);
-	for (size_t i = 0; names && i < c->count; i++)
-		names[i] = c->items[i].name;
-	const char *near = names ? ldb_nearest(spec, names, c->count) : NULL;
+	const char **names = calloc(2 * c->count + 1, sizeof *names);
+	size_t count = 0;
+	for (size_t i = 0; names && i < c->count; i++) {
+		names[count++] = c->items[i].name;
+		if (c->items[i].text[KEY_ALSO])
+			names[count++] = c->items[i].text[KEY_ALSO];
+	}
+	const char *near = names ? ldb_nearest(spec, names, count) : NULL;
 	char remedy[256];
 	snprintf(remedy, sizeof remedy,
 		 "%s%s%s`ldbench list datasets` shows all; a file needs its path",
@@ -144,7 +148,7 @@ static ldb_status resolve(const char *spec, target *t, ldb_error *err)
 	if (!t->item)
 		return access(spec, F_OK) == 0 ? resolve_path(spec, t, err)
 					       : fail_unknown(spec, c, err);
-	copy_text(t->name, sizeof t->name, spec);
+	copy_text(t->name, sizeof t->name, t->item->name);
 	t->generated = t->item->generated;
 	if (t->generated)
 		return LDB_OK;

@@ -387,7 +387,7 @@ static void start_worker(conduct *c, worker *w)
 static size_t need_bytes(const conduct *c, const worker *w)
 {
 	double bytes = w->competitor->index->peak_bytes_per_key * (double)c->stage->n;
-	return (size_t)bytes + ((size_t)16 << 20);
+	return (size_t)bytes + LDB_WORKER_BYTES;
 }
 
 /* --- passes --------------------------------------------------------------------------------- */
@@ -567,7 +567,7 @@ static double build_seconds(const ldb_stage *s)
 
 /*
  * Builds as many of the remaining workers as fit into memory together, the reference first and
- * always. Returns how many are in the group.
+ * always, and one more at least. Returns how many are in the group.
  */
 static size_t build_group(conduct *c, worker **group)
 {
@@ -579,8 +579,10 @@ static size_t build_group(conduct *c, worker **group)
 		worker *w = &c->workers[i ? (i <= reference ? i - 1 : i) : reference];
 		if (!has_passes(c, w))
 			continue;
-		if (count && c->used_bytes + need_bytes(c, w) > c->budget_bytes)
-			continue; /* for the next group */
+		/* For the next group, where it comes right after the reference at the latest. */
+		const bool must = count <= (c->group > 1);
+		if (!must && c->used_bytes + need_bytes(c, w) > c->budget_bytes)
+			continue;
 		char size[32];
 		show(c, build_seconds(c->stage), "%s %s %s, building", c->data.name,
 		     ldb_size_format(c->data.n, size), w->competitor->index->name);

@@ -162,8 +162,8 @@ static size_t malloced(void)
 {
 	uint64_t epoch = 1;
 	size_t bytes = 0, length = sizeof bytes;
+	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0); /* before the statistics are taken */
 	mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
-	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 	mallctl("stats.allocated", &bytes, &length, NULL, 0);
 	return bytes;
 }

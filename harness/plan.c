@@ -534,12 +534,15 @@ ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count)
 size_t ldb_stage_bytes(const ldb_stage *stage)
 {
 	const ldb_experiment *e = stage->experiment;
+	/* The reference is in every group, with one other at least. */
+	const size_t reference = ldb_reference(e);
 	double most = 0;
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (e->competitors[i].index->peak_bytes_per_key > most)
+		if (i != reference && e->competitors[i].index->peak_bytes_per_key > most)
 			most = e->competitors[i].index->peak_bytes_per_key;
+	most += e->competitors[reference].index->peak_bytes_per_key;
 	double keys = (double)stage->n * (double)(sizeof(ldb_key) + stage->payload_bytes);
-	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e);
+	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e) + 2 * LDB_WORKER_BYTES;
 }
 
 /* The smallest number in a file of the cgroup, or SIZE_MAX ("max", or no such file). */

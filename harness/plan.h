@@ -85,7 +85,9 @@ void ldb_plan_free(ldb_plan *plan);
 /* All stages in the order they run; free() the result. NULL when out of memory. */
 ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count);
 
-/* Bytes a stage takes at most with its most demanding competitor alone. */
+/* What a worker takes besides its index. */
+#define LDB_WORKER_BYTES ((size_t)16 << 20)
+/* Bytes a stage takes at most with the reference and the most demanding other competitor. */
 size_t ldb_stage_bytes(const ldb_stage *stage);
 /* Memory that a run may take: --memory, or 90 % of what the machine and the cgroup have free. */
 size_t ldb_memory_budget(const ldb_experiment *e);

@@ -248,7 +248,7 @@ class Measuring(Temporary):
         self.assertIn("vm.nr_hugepages", self.said)
 
     def test_groups_when_memory_is_short(self):
-        args = ["run", "--index", "btree,absl_btree,rmi,radixspline", "--dataset",
+        args = ["run", "--index", "btree,btree:fill=0.5,btree:fill=0.6,rmi", "--dataset",
                 "uniform_sparse", "--size", "5M", "--ops", "1000", "--reps", "2", "--out",
                 self.out]
         refused = ldbench(*args, "--memory", "50M")
@@ -260,8 +260,8 @@ class Measuring(Temporary):
         groups = {notes(r).get("group", "1") for r in table}
         self.assertGreater(len(groups), 1)
         for g in groups:
-            names = {r["name"] for r in table if notes(r).get("group", "1") == g}
-            self.assertIn("btree", names)
+            names = {r["name"] + r["params"] for r in table if notes(r).get("group", "1") == g}
+            self.assertIn("btreefill=1", names)
             self.assertGreater(len(names), 1)
 
     def test_null_is_the_floor(self):

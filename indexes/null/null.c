@@ -53,6 +53,7 @@ static const ldb_index table = {
 	.summary = "no index: the harness's own cost per query",
 	.origin = "after fio's null engine",
 	.flags = LDB_ORDERED | LDB_DUPLICATES | LDB_THREADS | LDB_REFERENCE_ONLY,
+	.peak_bytes_per_key = 1,
 	.build = null_build,
 	.destroy = null_destroy,
 	.bytes = null_bytes,

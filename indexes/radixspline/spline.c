@@ -1,7 +1,7 @@
 /*
  * The spline by the greedy corridor (Neumann, Michel: "Smooth interpolating histograms with error
  * guarantees", BNCOD 2008, algorithm GreedySplineCorridor), in one pass over the keys, and the
- * radix table over its points (Kipf et al. 2020, section 3).
+ * radix table over its points (Kipf et al. 2020).
  */
 #include <string.h>
 

@@ -101,7 +101,6 @@ static ldb_status rmi_build(void **self, const ldb_key *keys, size_t n, const do
 	index->keys = keys;
 	index->n = n;
 	index->leaf_count = (size_t)params[PARAM_LEAVES];
-	index->asked = (rmi_root_kind)params[PARAM_ROOT];
 	if (index->leaf_count == 0)
 		index->leaf_count = rmi_choose_leaf_count(n);
 	index->leaves = ldb_alloc(leaves_bytes(index));
@@ -110,12 +109,13 @@ static ldb_status rmi_build(void **self, const ldb_key *keys, size_t n, const do
 		ldb_free(index, sizeof *index);
 		return ldb_fail_oom(err, "rmi: leaves", bytes);
 	}
-	if (index->asked == RMI_AUTO) {
+	const rmi_root_kind kind = (rmi_root_kind)params[PARAM_ROOT];
+	if (kind == RMI_AUTO) {
 		const uint64_t start_ns = ldb_now_ns();
 		rmi_choose_root(index);
 		index->tune_ns = ldb_now_ns() - start_ns;
 	} else {
-		rmi_train_root(&index->root, index->asked, keys, n, index->leaf_count);
+		rmi_train_root(&index->root, kind, keys, n, index->leaf_count);
 	}
 	rmi_train_leaves(index);
 	*self = index;

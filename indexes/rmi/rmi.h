@@ -66,7 +66,6 @@ typedef struct {
 	size_t leaf_count;
 	rmi_root root;
 	uint64_t tune_ns;
-	rmi_root_kind asked;
 } rmi;
 
 /* The root model: F of q, 32.32 fixed point. */

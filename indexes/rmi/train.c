@@ -1,6 +1,6 @@
 /*
  * Training of the two layers (rmi.h): the root from an even sample of the keys, then each leaf from
- * all of its keys, top down, in one pass over the keys (Kraska et al. 2018, section 3.2.2).
+ * all of its keys, top down, in one pass over the keys (Kraska et al. 2018, section 3).
  */
 #include <math.h>
 
@@ -42,7 +42,7 @@ static double root_input(const rmi_root *root, ldb_key key)
 }
 
 /*
- * Sets [base, top] to the keys without outliers (Maltry, Dittrich 2022, section 4: trim 0.01 % of
+ * Sets [base, top] to the keys without outliers (Maltry, Dittrich 2022: trim 0.01 % of
  * the ranks at both ends; here a few more where keys are few). Only outliers are trimmed: a key
  * within an eighth of the inner range beyond it stays, so nothing is lost where there are none.
  */

@@ -1,0 +1,35 @@
+/*
+ * The kernels of ldb/simd.h behind ordinary functions. Compiled once for each level of the
+ * processor, as plug-ins are, into shared objects that test_simd loads.
+ */
+#include "simd_kernels.h"
+#include "ldb/simd.h"
+
+static unsigned count_less8(const ldb_key *p, ldb_key q)
+{
+	return ldb_count_less8(p, q);
+}
+
+static size_t lower_bound(const ldb_key *p, size_t n, ldb_key q)
+{
+	return ldb_lower_bound(p, n, q);
+}
+
+static const simd_kernels table = {
+#if defined(__AVX512F__)
+	.variant = "AVX-512",
+#elif defined(__AVX2__)
+	.variant = "AVX2",
+#elif defined(__aarch64__)
+	.variant = "NEON",
+#else
+	.variant = "scalar",
+#endif
+	.count_less8 = count_less8,
+	.lower_bound = lower_bound,
+};
+
+__attribute__((visibility("default"))) const simd_kernels *simd_kernels_table(void)
+{
+	return &table;
+}

@@ -1,0 +1,15 @@
+/* What tests/simd_kernels.c exports to tests/test_simd.c. */
+#ifndef LDB_TEST_SIMD_KERNELS_H
+#define LDB_TEST_SIMD_KERNELS_H
+
+#include "ldb/index.h"
+
+typedef struct {
+	const char *variant; /* the branch of ldb/simd.h that was compiled */
+	unsigned (*count_less8)(const ldb_key *p, ldb_key q);
+	size_t (*lower_bound)(const ldb_key *p, size_t n, ldb_key q);
+} simd_kernels;
+
+const simd_kernels *simd_kernels_table(void);
+
+#endif

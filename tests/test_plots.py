@@ -1,0 +1,313 @@
+"""Tests of scripts/figures and plots/: the files exist, say what they must, and mix no modes.
+
+/usr/bin/python3 -m unittest discover -s tests -p 'test_plots.py'
+"""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.path.insert(0, os.path.join(ROOT, "plots"))
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+import demo  # noqa: E402
+import fake_run  # noqa: E402
+import ldbplot  # noqa: E402
+import ldbresults  # noqa: E402
+import size_vs_latency  # noqa: E402
+from ldbstyle import Style  # noqa: E402
+
+MODES = ("chained", "independent", "batched")
+FIGURES = ("latency-vs-size", "latency-vs-size-gnuplot", "size-vs-latency")
+
+
+def png_size(path):
+    """(width, height) of a PNG, by its header; fails when the file is none or is cut."""
+    with open(path, "rb") as file:
+        data = file.read()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND", path
+    return struct.unpack(">II", data[16:24])
+
+
+def svg_texts(path):
+    """All texts of an SVG, one string for each text element."""
+    root = xml.etree.ElementTree.parse(path).getroot()
+    return ["".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("}text")]
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def run_figures(*arguments):
+    command = [sys.executable, "-B", os.path.join(ROOT, "scripts", "figures"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class Base(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.dir)
+        cls.prepare()
+
+    @classmethod
+    def prepare(cls):
+        pass
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def has_text(self, name, wanted):
+        texts = svg_texts(self.path(name))
+        self.assertTrue(any(wanted in t for t in texts), f"{name}: no text '{wanted}'")
+
+
+class Figures(Base):
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake(cls.dir, reps=8, sizes=(1000, 100_000, 10_000_000))
+        cls.done = run_figures(cls.dir)
+
+    def test_all_are_drawn(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        listed = {os.path.basename(p) for p in self.done.stdout.split()}
+        self.assertEqual(listed, {f"{f}.{e}" for f in FIGURES for e in ("png", "svg")})
+
+    def test_png_sizes(self):
+        for name in FIGURES:
+            width, height = png_size(self.path(name + ".png"))
+            self.assertTrue(1100 <= width <= 1200, (name, width))  # two columns at 150 dpi
+            self.assertTrue(1300 <= height <= 1600, (name, height))  # three rows
+            self.assertGreater(os.path.getsize(self.path(name + ".png")), 30_000)
+
+    def test_texts(self):
+        style = Style()
+        labels = [style.competitor(n).label for n in fake_run.MODELS if n != "null"]
+        for name in FIGURES:
+            for text in (*labels, "ns per lookup", "FAKE machine", "2000-01-01", "1 thread",
+                         "Time per lookup against"):
+                self.has_text(name + ".svg", text)
+        for name in FIGURES[:2]:
+            for text in ("Number of keys", "1K", "10M", "L2", "L3", "hollow", "95 % intervals",
+                         "harness cost"):
+                self.has_text(name + ".svg", text)
+        self.has_text("size-vs-latency.svg", "Index size")
+        self.has_text("size-vs-latency.svg", "MiB")
+        self.has_text("size-vs-latency.svg", "10M keys")
+
+    def test_every_panel_is_there_and_names_its_mode(self):
+        for name in FIGURES:
+            texts = svg_texts(self.path(name + ".svg"))
+            for mode in MODES:
+                for dataset in ("uniform", "coast"):
+                    titles = [t for t in texts if t.startswith(dataset) and t.endswith(mode)]
+                    self.assertEqual(len(titles), 1, (name, dataset, mode))
+
+    def test_no_panel_mixes_modes(self):
+        root = xml.etree.ElementTree.parse(self.path("latency-vs-size.svg")).getroot()
+        seen = 0
+        for panel in root.iter():
+            if not panel.get("id", "").startswith("panel/"):
+                continue
+            where = panel.get("id").split("/")[1:]
+            inside = [e.get("id") for e in panel.iter() if e.get("id", "").startswith("series/")]
+            self.assertEqual(len(inside), len(fake_run.MODELS) - 1)
+            for series in inside:
+                self.assertEqual(series.split("/")[1:3], where)
+                seen += 1
+        self.assertEqual(seen, 6 * (len(fake_run.MODELS) - 1))
+
+    def test_fallback_is_hollow_in_batched_only(self):
+        panels = re.split(r'<g id="panel/', read(self.path("latency-vs-size.svg")))[1:]
+        for panel in panels:
+            mode = panel.split("/")[0]
+            hollow = "fill: #ffffff; stroke: #d55e00" in panel
+            self.assertEqual(hollow, mode == "batched", mode)
+
+    def test_same_input_same_svg(self):
+        before = read(self.path("latency-vs-size.svg"))
+        self.assertEqual(run_figures(self.dir).returncode, 0)
+        self.assertEqual(before, read(self.path("latency-vs-size.svg")))
+
+
+class Slices(Base):
+    """Two workloads and two thread counts in one run are four figures, not one."""
+
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake(cls.dir, reps=8, sizes=(1000, 100_000), datasets=("uniform",),
+                            modes=("chained",))
+        samples = os.path.join(cls.dir, "samples.csv")
+        with open(samples, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        zipf = [t.replace(",uniform,chained,1,", ",zipf,chained,2,") for t in lines[1:]]
+        with open(samples, "a", encoding="utf-8") as file:
+            file.write("\n".join(zipf[: len(zipf) // 2]) + "\n")
+
+    def test_one_figure_each(self):
+        done = run_figures(self.dir)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        suffix = "-workload-zipf-threads-2"
+        self.assertTrue(os.path.exists(self.path(f"latency-vs-size{suffix}.png")))
+        self.assertTrue(os.path.exists(self.path(f"latency-vs-size{suffix}-gnuplot.svg")))
+        self.has_text(f"latency-vs-size{suffix}.svg", "zipf lookups, 2 threads")
+        texts = svg_texts(self.path("latency-vs-size.svg"))
+        self.assertFalse(any("zipf" in t for t in texts))
+
+
+class Demo(Base):
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake(cls.dir, reps=8, modes=("chained", "independent"),
+                            datasets=("uniform",))
+
+    def draw(self, *more):
+        done = run_figures("--demo", self.dir, *more)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return svg_texts(self.path("demo.svg"))
+
+    def cells(self):
+        rows, _ = ldbresults.read_samples(self.path("samples.csv"))
+        return ldbresults.build_cells(rows)
+
+    def test_size_and_texts(self):
+        texts = self.draw()
+        self.assertEqual(png_size(self.path("demo.png")), (1920, 1080))
+        for wanted in ("Number of keys", "Lookup latency (ns)", "10M", "FAKE machine", "chained",
+                       "Dataset uniform", "strong baselines"):
+            self.assertTrue(any(wanted in t for t in texts), wanted)
+        for label in ("B-tree", "RMI"):
+            self.assertTrue(any(t.startswith(label) for t in texts), label)
+
+    def test_headline_is_the_ratio_of_the_rounds(self):
+        cells = [c for c in self.cells() if c.get("n") == 10_000_000
+                 and c.get("mode") == "independent"]
+        tree, model = (next(c for c in cells if c.name == n) for n in ("btree", "rmi"))
+        ratio = ldbresults.ratio_between(model, tree)
+        texts = self.draw("--mode", "independent")
+        self.assertIn(f"RMI is {1 / ratio.median:.2f} times as fast as the B-tree at 10M keys",
+                      texts)
+        interval = f"{ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+        self.assertTrue(any(interval in t and "behind at 1K" in t for t in texts))
+        self.assertIn("ns per lookup", texts)
+
+    def test_headline_when_learned_loses_ties_or_lacks_rounds(self):
+        style = Style()
+
+        def headline(own, rounds=10):
+            make = lambda name, ns: ldbresults.Cell(
+                ("e", "index", "d", 1000, "64", "u", "chained", "1", "4k", "0"), name, "",
+                [{"status": "ok", "note": {}, "rep": str(r), "ns_per_op": ns + 0.01 * r}
+                 for r in range(rounds)])
+            return demo.headline({1000: (make("btree", 100), make("rmi", own), None)}, style)[0]
+
+        self.assertIn("RMI loses: 1.30 times", headline(130))
+        self.assertIn("no clear difference", headline(100.5))
+        self.assertIn("2.00 times as fast", headline(50))
+        self.assertIn("too few rounds", headline(50, rounds=3))
+
+    def test_fastest_learned_and_unknown_choices(self):
+        self.assertTrue(any("fastest" in t or "RMI" in t
+                            for t in self.draw("--learned", "best")))
+        self.assertTrue(any(t.startswith("pgm") for t in self.draw("--learned", "pgm")))
+        self.assertEqual(run_figures("--demo", self.dir, "--learned", "nosuch").returncode, 1)
+        self.assertEqual(run_figures("--demo", self.dir, "--dataset", "nosuch").returncode, 1)
+        self.assertEqual(run_figures(self.dir, "--mode", "chained").returncode, 2)
+
+
+class Small(Base):
+    """Runs with hardly anything in them still draw, or say why not."""
+
+    def fake(self, **more):
+        shutil.rmtree(self.dir)
+        fake_run.write_fake(self.dir, **{"datasets": ("uniform",), "modes": ("chained",), **more})
+        return run_figures(self.dir)
+
+    def test_one_size_one_competitor(self):
+        done = self.fake(reps=2, sizes=(1000,), names=("btree",))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.has_text("latency-vs-size.svg", "range of few repetitions")
+        self.has_text("latency-vs-size-gnuplot.svg", "B-tree")
+
+    def test_only_the_floor_and_odd_names(self):
+        done = self.fake(reps=2, sizes=(1000,), names=("null",))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_no_caches_no_run_json(self):
+        self.fake(reps=2, sizes=(1000,))
+        os.remove(self.path("run.json"))
+        self.assertEqual(run_figures(self.dir).returncode, 0)
+        texts = svg_texts(self.path("latency-vs-size.svg"))
+        self.assertFalse({"L2", "L3"} & set(texts))
+
+    def test_quotes_in_names(self):
+        self.fake(reps=2, sizes=(1000, 2000))
+        samples = self.path("samples.csv")
+        text = read(samples).replace(",pgm,", ",it's_{a}$b$,")
+        with open(samples, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.remove(self.path("summary.csv"))
+        done = run_figures(self.dir)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for name in FIGURES:
+            self.has_text(name + ".svg", "it's_{a}$b$")
+
+    def test_nothing_to_draw(self):
+        done = self.fake(reps=0, sizes=(1000,))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nothing to draw", done.stderr)
+        self.assertEqual(run_figures(self.path("nosuch")).returncode, 2)
+
+
+class Table(unittest.TestCase):
+    """plots/style.ini itself."""
+
+    def test_looks_differ_without_colour(self):
+        """In black and white, marker and dash must tell competitors of a family apart."""
+        looks = {}
+        for c in Style().competitors.values():
+            look = c.family, c.marker, c.dash
+            self.assertNotIn(look, looks, f"{c.name} looks like {looks.get(look)}")
+            looks[look] = c.name
+
+    def test_unknown_names_get_looks_of_their_own(self):
+        style = Style()
+        style.prepare({"mine": True, "other": False, "third": True, "rmi": True, "btree": False})
+        looks = [(c.colour, c.marker) for c in style.competitors.values()]
+        self.assertEqual(len(set(looks)), len(looks))
+        self.assertEqual(style.competitor("mine").dash, "solid")
+        self.assertNotEqual(style.competitor("other").dash, "solid")
+
+    def test_every_metric_says_which_way_is_better(self):
+        style = Style()
+        for metric in ("ns_per_op", "build_ns", "index_bytes", "peak_rss_bytes"):
+            self.assertIn(style.metric(metric, "better"), ("lower", "higher"))
+
+    def test_front(self):
+        class P:
+            def __init__(self, size, ns):
+                self.index_bytes, self.median = size, ns
+
+        points = [P(0, 100), P(10, 50), P(20, 60), P(30, 40), P(5, 120)]
+        self.assertEqual([(p.index_bytes, p.median) for p in size_vs_latency.front(points)],
+                         [(0, 100), (10, 50), (30, 40)])
+
+    def test_log_scale_only_over_a_wide_range(self):
+        self.assertTrue(ldbplot.log_scale([1, 5]))
+        self.assertFalse(ldbplot.log_scale([1, 4.9]))
+        self.assertFalse(ldbplot.log_scale([0, 0]))
+
+
+if __name__ == "__main__":
+    unittest.main()
