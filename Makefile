@@ -41,6 +41,9 @@ INDEXES := $(notdir $(patsubst %/,%,$(wildcard indexes/*/)))
 TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
 LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
 READY := $(BUILD)/.ready
+# `make V=1` shows whole command lines.
+Q := $(if $(V),,@)
+SAY := @echo " "
 
 .PHONY: all
 all: $(BUILD)/ldbench plugins ## build the driver and all plug-ins
@@ -67,16 +70,18 @@ $(BUILD)/obj/harness/machine.o: $(INFO)
 $(BUILD)/obj/harness/machine.o: EXTRA = -I$(BUILD)/gen
 $(BUILD)/obj/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) $(EXTRA) -c $< -o $@
+	$(SAY) CC $@
+	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) $(EXTRA) -c $< -o $@
 
 $(BUILD)/libldb.a: $(CORE_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 # Plug-ins take ldb_alloc and ldb_fail from the driver: hence -rdynamic and the whole archive.
 LINK_CORE = -Wl,--whole-archive $(BUILD)/libldb.a -Wl,--no-whole-archive -rdynamic
 $(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
-	$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -o $@
+	$(SAY) LD $@
+	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -o $@
 
 # --- plug-ins: one folder, one .so for each level -----------------------------------------------
 # A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps).
@@ -87,13 +92,16 @@ define PLUGIN
 plugins: $$(BUILD)/$(1)/$(2)$(3).so
 $$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c | $$(READY)
 	@mkdir -p $$(@D)
-	$$(CC) $(4) $$(CFLAGS_ALL) -c $$< -o $$@
+	$$(SAY) CC $$@
+	$$(Q)$$(CC) $(4) $$(CFLAGS_ALL) -c $$< -o $$@
 $$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc | $$(READY)
 	@mkdir -p $$(@D)
-	$$(CXX) $(4) $$(CXXFLAGS_ALL) -c $$< -o $$@
+	$$(SAY) CXX $$@
+	$$(Q)$$(CXX) $(4) $$(CXXFLAGS_ALL) -c $$< -o $$@
 $$(BUILD)/$(1)/$(2)$(3).so: $$(addprefix $$(BUILD)/obj$(3)/,$$(addsuffix .o,$$(basename $$(wildcard $(1)/$(2)/*.c $(1)/$(2)/*.cc))))
 	@mkdir -p $$(@D)
-	$$(if $$(wildcard $(1)/$(2)/*.cc),$$(CXX),$$(CC)) -shared $$(SAN_FLAGS) -pthread $$^ $$(LIBS_$(2)) -lm -o $$@
+	$$(SAY) LD $$@
+	$$(Q)$$(if $$(wildcard $(1)/$(2)/*.cc),$$(CXX),$$(CC)) -shared $$(SAN_FLAGS) -pthread $$^ $$(LIBS_$(2)) -lm -o $$@
 endef
 $(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),,$(BASE_MARCH))))
 $(foreach l,$(LEVELS),$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),.$(l),-march=x86-64-$(l)))))
@@ -101,21 +109,60 @@ $(foreach l,$(LEVELS),$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),.
 # --- tests ------------------------------------------------------------------------------------
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
 	@mkdir -p $(@D)
-	$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
+	$(SAY) LD $@
+	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
 $(BUILD)/tests/liars/%.so: tests/liars/%.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
+	$(SAY) CC $@
+	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
 # The SIMD kernels once for each level, to compare with each other.
 define SIMD_KERNELS
 test-binaries: $$(BUILD)/tests/simd_kernels$(1).so
 $$(BUILD)/tests/simd_kernels$(1).so: tests/simd_kernels.c | $$(READY)
 	@mkdir -p $$(@D)
-	$$(CC) $(2) $$(CFLAGS_ALL) -shared $$< -o $$@
+	$$(SAY) CC $$@
+	$$(Q)$$(CC) $(2) $$(CFLAGS_ALL) -shared $$< -o $$@
 endef
 $(eval $(call SIMD_KERNELS,,$(BASE_MARCH)))
 $(foreach l,$(LEVELS),$(eval $(call SIMD_KERNELS,.$(l),-march=x86-64-$(l))))
 .PHONY: test-binaries
 test-binaries: all $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
+
+.PHONY: test
+test: test-binaries ## run all tests (about 5 minutes)
+	@BUILD=$(BUILD) $(PYTHON) scripts/run_tests
+
+.PHONY: test-quick
+test-quick: test-binaries ## run the tests that take less than a minute together
+	@BUILD=$(BUILD) $(PYTHON) scripts/run_tests --quick
+
+.PHONY: check-asan
+check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests
+	@$(MAKE) BUILD=build-asan SAN=address,undefined test-binaries
+	@BUILD=build-asan $(PYTHON) scripts/run_tests --asan
+
+# --- measuring --------------------------------------------------------------------------------
+.PHONY: bench
+bench: all ## get the data, measure indexes at 1K..10M keys, draw the figures (8 minutes at most)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/bench.ini
+
+.PHONY: bench-full
+bench-full: all ## the same to 100M keys, on more key sets (about an hour, 24 GiB of memory)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/bench-full.ini
+
+.PHONY: demo
+demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/demo.ini
+
+# --- the source -------------------------------------------------------------------------------
+SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc')
+.PHONY: format
+format: ## format all C and C++ sources
+	$(CLANG_FORMAT) -i $(SOURCES)
+
+.PHONY: check-format
+check-format: ## fail when `make format` would change something
+	$(CLANG_FORMAT) --dry-run -Werror $(SOURCES)
 
 .PHONY: clean
 clean: ## remove build output

@@ -10,6 +10,7 @@
 
 #include "dataset.h"
 #include "names.h"
+#include "progress.h"
 #include "query.h"
 
 static const char *const mode_names[] = {"independent", "chained", "batched"};
@@ -41,6 +42,8 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	 "of btree, ..)",
 	 true},
 	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64", false},
+	{"optional", "yes|no", "leave the experiment out where its data isn't there (default no)",
+	 true},
 	{"experiment", "NAME", "name in the CSV (default: the section's)", true},
 	{NULL, NULL, NULL, false},
 };
@@ -147,6 +150,9 @@ static bool set_scalar(ldb_experiment *e, const char *name, const char *value, b
 		*good = strcmp(value, "local") == 0 || strcmp(value, "interleave") == 0 ||
 			(ldb_size_parse(value, &n) && n < 1024);
 		snprintf(e->numa, sizeof e->numa, "%s", value);
+	} else if (strcmp(name, "optional") == 0) {
+		*good = strcmp(value, "yes") == 0 || strcmp(value, "no") == 0;
+		e->optional = *good && *value == 'y';
 	} else if (strcmp(name, "reference") == 0) {
 		snprintf(e->reference, sizeof e->reference, "%s", value);
 	} else if (strcmp(name, "experiment") == 0) {
@@ -353,9 +359,10 @@ static int ini_setting(void *user, const char *section, const char *name, const 
 		return 0;
 	ldb_experiment *e = &s->common;
 	if (*section) {
+		bool named = strcmp(s->common.experiment, defaults.experiment) != 0;
 		bool same = s->plan->count && strcmp(section, s->section) == 0;
 		e = same ? &s->plan->experiments[s->plan->count - 1]
-			 : add_experiment(s->plan, &s->common, section);
+			 : add_experiment(s->plan, &s->common, named ? NULL : section);
 		snprintf(s->section, sizeof s->section, "%s", section);
 	}
 	s->status = e ? apply(e, &at, name, value, s->indented, s->err)
@@ -617,9 +624,17 @@ ldb_status ldb_plan_make(const char *config, const ldb_setting *settings, size_t
 			status = apply(&out->experiments[j], &command_line, settings[i].name,
 				       settings[i].value, false, err);
 	for (size_t j = 0; j < out->count && status == LDB_OK; j++) {
-		status = open_competitors(&out->experiments[j], err);
+		ldb_experiment *e = &out->experiments[j];
+		status = open_competitors(e, err);
 		if (status == LDB_OK)
-			status = check_sizes(&out->experiments[j], err);
+			status = check_sizes(e, err);
+		if (status == LDB_IO && e->optional && out->count > 1) {
+			ldb_say("note: experiment left out: %s: %s; %s", err->subject, err->value,
+				err->remedy);
+			free(e->competitors);
+			memmove(e, e + 1, (--out->count - j--) * sizeof *e);
+			status = LDB_OK;
+		}
 	}
 	if (status == LDB_OK)
 		status = check_memory(out, err);

@@ -44,6 +44,7 @@ typedef struct {
 	size_t memory_bytes;         /* 0: what the machine has free */
 	int key_bits;                /* of files without a suffix; 0: none given */
 	char numa[16];               /* "local", "interleave" or a node number */
+	bool optional;               /* left out, and that is said, where its data is not there */
 	char reference[64];          /* name of the reference competitor; "" : the first suitable */
 	ldb_competitor *competitors; /* opened by ldb_plan_finish */
 } ldb_experiment;
