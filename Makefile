@@ -41,6 +41,7 @@ INDEXES := $(notdir $(patsubst %/,%,$(wildcard indexes/*/)))
 TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
 LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
 READY := $(BUILD)/.ready
+MAKEFLAGS += --jobs=$(shell nproc)
 # `make V=1` shows whole command lines.
 Q := $(if $(V),,@)
 SAY := @echo " "

@@ -29,6 +29,8 @@
 #include "samples.h"
 #include "worker.h"
 
+enum { VALIDATE_MOST = 1000000 }; /* keys; beyond, only `verify` checks an index's invariants */
+
 typedef struct {
 	const ldb_workload *workload;
 	ldb_mode mode;
@@ -366,7 +368,9 @@ static bool verify_mode(conduct *c, worker *w, ldb_mode mode)
 static void start_worker(conduct *c, worker *w)
 {
 	const ldb_experiment *e = c->stage->experiment;
-	const ldb_command build = {.kind = LDB_BUILD};
+	const ldb_command build = {.kind = LDB_BUILD,
+				   .validate = c->options->exhaustive_only ||
+					       c->stage->n <= VALIDATE_MOST};
 	if (!start_process(c, w)) {
 		fail_worker(c, w, 1, LDB_ROW_ERROR, "no process could be started for it");
 		return;

@@ -254,7 +254,7 @@ static void report_pages(ldb_pages pages, ldb_reply *reply)
 			 length ? "; " : "", share);
 }
 
-static void build(const ldb_job *job, void **self, ldb_reply *reply)
+static void build(const ldb_job *job, bool validate, void **self, ldb_reply *reply)
 {
 	const ldb_index *index = job->competitor->index;
 	ldb_error err = {.subject = ""};
@@ -264,7 +264,7 @@ static void build(const ldb_job *job, void **self, ldb_reply *reply)
 	ldb_status status =
 		index->build(self, job->data->keys, job->data->n, job->competitor->params, &err);
 	reply->build_ns = (double)(ldb_now_ns() - start);
-	if (status == LDB_OK)
+	if (status == LDB_OK && validate)
 		status = index->validate(*self, &err);
 	reply->status = row_status(status);
 	if (status != LDB_OK) {
@@ -357,7 +357,7 @@ void ldb_worker_main(int socket, const ldb_job *job)
 		ldb_reply reply = {
 			.tune_ns = NAN, .index_bytes = NAN, .err_log2_mean = NAN, .err_max = NAN};
 		if (c.kind == LDB_BUILD)
-			build(job, &self, &reply);
+			build(job, c.validate, &self, &reply);
 		else if (c.kind == LDB_VERIFY)
 			verify(job, self, &c, &reply);
 		else

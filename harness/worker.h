@@ -18,6 +18,7 @@ typedef struct {
 	size_t threads, ops; /* PASS: ops per thread */
 	size_t warm_ops;     /* PASS: untimed lookups of each thread before */
 	size_t round;        /* PASS: chooses the counter group */
+	bool validate;       /* BUILD: check the invariants too, however long that takes */
 } ldb_command;
 
 typedef struct {

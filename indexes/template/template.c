@@ -3,7 +3,7 @@
  *
  *   cp -r indexes/template indexes/mine && mv indexes/mine/template.c indexes/mine/mine.c
  *   sed -i 's/template/mine/g' indexes/mine/mine.c
- *   make && make check && build/ldbench run --index mine,bsearch --dataset uniform --size 1M
+ *   make test-quick && build/ldbench run --index mine,bsearch --dataset coast --size 1M
  *
  * That is all: no list to edit, no other file to touch. Folders whose sources end in .cc are
  * compiled as C++; a flags.mk beside them may set LIBS_mine, the link flags of a library.
@@ -106,7 +106,7 @@ static size_t template_bytes(const void *self)
 
 /*
  * Checks what must be true of the finished index and names the first thing that is not. Tests and
- * `ldbench verify` call it, measurements don't: it may be slow.
+ * `ldbench verify` call it, measurements up to a million keys: it may be slow.
  */
 static ldb_status template_validate(const void *self, ldb_error *err)
 {
