@@ -22,18 +22,19 @@ endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion
 WARN_C := -Wstrict-prototypes -Wmissing-prototypes
+# SAN=address,undefined or SAN=thread: the sanitizer's malloc takes jemalloc's place.
+ifdef SAN
+SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+SAN_CFLAGS := $(SAN_FLAGS) -DLDB_NO_JEMALLOC -O1
+else
+MALLOC_LIB := -ljemalloc
+endif
 # No fused multiply-add behind our back: generators give the same bytes everywhere.
 COMMON := -O3 -g -fno-math-errno -ffp-contract=off -fvisibility=hidden -fPIC -pthread -MMD -MP \
-	-Iharness/include -Iharness -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) $(SAN_FLAGS)
+	-Iharness/include -Iharness -D_GNU_SOURCE $(WARN) $(if $(WERROR),-Werror) $(SAN_CFLAGS)
 CFLAGS_ALL := -std=gnu11 $(COMMON) $(WARN_C) $(CFLAGS)
 CXXFLAGS_ALL := -std=gnu++17 $(COMMON) $(CXXFLAGS)
-LIBS := -lpapi -linih -ljansson -lnuma -lxxhash -lm -ldl
-ifdef SAN
-SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined -O1
-COMMON += -DLDB_NO_JEMALLOC
-else
-LIBS += -ljemalloc
-endif
+LIBS := -lpapi -linih -ljansson -lnuma -lxxhash $(MALLOC_LIB) -lm -ldl
 
 CORE := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
 CORE_OBJ := $(CORE:%.c=$(BUILD)/obj/%.o)
@@ -41,11 +42,14 @@ INDEXES := $(notdir $(patsubst %/,%,$(wildcard indexes/*/)))
 TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
 LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
 READY := $(BUILD)/.ready
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(shell nproc)
+endif
 # `make V=1` shows whole command lines.
 Q := $(if $(V),,@)
 SAY := @echo " "
 
+.SECONDARY:
 .PHONY: all
 all: $(BUILD)/ldbench plugins ## build the driver and all plug-ins
 .DEFAULT_GOAL := all
@@ -139,7 +143,7 @@ test-quick: test-binaries ## run the tests that take less than a minute together
 
 .PHONY: check-asan
 check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests
-	@$(MAKE) BUILD=build-asan SAN=address,undefined test-binaries
+	@$(MAKE) --no-print-directory BUILD=build-asan SAN=address,undefined test-binaries
 	@BUILD=build-asan $(PYTHON) scripts/run_tests --asan
 
 # --- measuring --------------------------------------------------------------------------------
@@ -153,7 +157,7 @@ bench-full: all ## the same to 100M keys, on more key sets (about an hour, 24 Gi
 
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
-	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/demo.ini
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini
 
 # --- the source -------------------------------------------------------------------------------
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc')

@@ -269,7 +269,8 @@ static int conduct_command(int argc, char **argv, bool verify)
 	if (parse(argc, argv, &a) == 0) {
 		ldb_status status =
 			ldb_plan_make(a.config, a.settings, a.setting_count, &plan, &err);
-		if (status == LDB_OK)
+		const bool planned = status == LDB_OK;
+		if (planned)
 			status = place_memory(&plan.experiments[0], &err);
 		const ldb_conduct_options checks = {
 			.shard = 1, .shards = 1, .exhaustive_only = true};
@@ -278,7 +279,7 @@ static int conduct_command(int argc, char **argv, bool verify)
 		else
 			code = verify ? verify_plan(&plan, &checks)
 				      : run_plan(&a, &plan, argc, copy);
-		if (status == LDB_OK)
+		if (planned)
 			ldb_plan_free(&plan);
 	}
 	free(copy);

@@ -12,8 +12,9 @@
 
 bool ldb_size_parse(const char *text, size_t *out)
 {
-	if (text[0] < '0' || text[0] > '9')
-		return false; /* no sign, no blank, no "inf" */
+	/* No sign, no blank, no "inf"; and none of the hexadecimal numbers that strtod takes. */
+	if (text[0] < '0' || text[0] > '9' || text[1] == 'x' || text[1] == 'X')
+		return false;
 	char *end;
 	double value = strtod(text, &end);
 	switch (*end) {
@@ -32,9 +33,11 @@ bool ldb_size_parse(const char *text, size_t *out)
 	default:
 		break;
 	}
-	if (*end || !(value >= 0 && value <= 0x1p53) || value != floor(value))
+	/* 2.01M is a whole number, though 2.01 * 1e6 is not quite one. */
+	const double whole = rint(value);
+	if (*end || !(value >= 0 && value <= 0x1p53) || fabs(value - whole) > value * 0x1p-52)
 		return false;
-	*out = (size_t)value;
+	*out = (size_t)whole;
 	return true;
 }
 

@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,8 +133,9 @@ static bool set_scalar(ldb_experiment *e, const char *name, const char *value, b
 			e->ops = n;
 	} else if (strcmp(name, "seed") == 0) {
 		char *end;
-		e->seed = strtoull(value, &end, 0);
-		*good = isdigit((unsigned char)*value) && !*end;
+		errno = 0;
+		e->seed = strtoull(value, &end, strncmp(value, "0x", 2) == 0 ? 16 : 10);
+		*good = isdigit((unsigned char)*value) && !*end && errno == 0;
 	} else if (strcmp(name, "pass-ms") == 0) {
 		if ((*good = parse_number(value, 0.001, 1e6, &number)))
 			e->pass_ms = number;
@@ -164,8 +166,8 @@ static bool set_scalar(ldb_experiment *e, const char *name, const char *value, b
 	return true;
 }
 
-/* Empties the list of that name, so that a later setting replaces an earlier one. */
-static bool clear_list(ldb_experiment *e, const char *name)
+/* The length of the list of that name; NULL when there is none. */
+static size_t *list_count(ldb_experiment *e, const char *name)
 {
 	const struct {
 		const char *name;
@@ -176,13 +178,10 @@ static bool clear_list(ldb_experiment *e, const char *name)
 		{"mode", &e->mode_count},        {"pages", &e->page_count},
 		{"threads", &e->thread_count},   {"payload", &e->payload_count},
 	};
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-		if (strcmp(lists[i].name, name) == 0) {
-			*lists[i].count = 0;
-			return true;
-		}
-	}
-	return false;
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		if (strcmp(lists[i].name, name) == 0)
+			return lists[i].count;
+	return NULL;
 }
 
 static const char *mode_remedy(const char *word)
@@ -198,20 +197,25 @@ static const char *mode_remedy(const char *word)
 static const char *add_to_list(ldb_experiment *e, const char *name, const char *word,
 			       ldb_error *err)
 {
-	static const char full[] = "at most 64 in a list";
+	static const char full[] = "at most 64 in a list", too_long[] = "shorten it";
 	size_t n;
 	if (strcmp(name, "index") == 0) {
-		if (e->competitor_count == LDB_MAX_LIST ||
-		    strlen(word) >= sizeof e->competitors_text[0])
+		if (e->competitor_count == LDB_MAX_LIST)
 			return full;
+		if (strlen(word) >= sizeof e->competitors_text[0])
+			return too_long;
 		strcpy(e->competitors_text[e->competitor_count++], word);
 	} else if (strcmp(name, "dataset") == 0) {
-		if (e->dataset_count == LDB_MAX_LIST || strlen(word) >= sizeof e->datasets[0])
+		if (e->dataset_count == LDB_MAX_LIST)
 			return full;
+		if (strlen(word) >= sizeof e->datasets[0])
+			return too_long;
 		strcpy(e->datasets[e->dataset_count++], word);
 	} else if (strcmp(name, "size") == 0) {
 		if (!add_sizes(e, word))
-			return "write 1000, 1K, 10M, 1e6, 1K..100M or max";
+			return e->size_count == LDB_MAX_LIST
+				       ? full
+				       : "write 1000, 1K, 10M, 1e6, 1K..100M or max";
 	} else if (strcmp(name, "workload") == 0) {
 		if (e->workload_count == LDB_MAX_LIST)
 			return full;
@@ -261,15 +265,20 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 			bool more, ldb_error *err)
 {
 	bool good;
-	if (set_scalar(e, name, value, &good))
+	if (!more && set_scalar(e, name, value, &good))
 		return good ? LDB_OK
 			    : bad(at, name, value,
 				  "out of range or not of that kind; see "
 				  "`ldbench run --help`",
 				  err);
-	if (!more && !clear_list(e, name))
+	size_t *count = list_count(e, name);
+	if (!count && more)
+		return bad(at, name, value, "only a list goes on on an indented line", err);
+	if (!count)
 		return unknown_setting(at, name, err);
-	char word[512];
+	if (!more)
+		*count = 0; /* a later setting replaces an earlier one */
+	char word[1024];
 	ldb_error inner = {.remedy = ""};
 	for (const char *rest = value; next_word(&rest, word, sizeof word);) {
 		if (!*word && !rest && *value && at->file)
@@ -310,17 +319,32 @@ typedef struct {
 	char *text;
 	const char *next; /* the next line to read */
 	int line;
+	bool open;     /* a setting of this section is behind us: it may go on */
 	bool indented; /* this line: it goes on with the value of the one before */
+	int header;    /* line of a [section] without a setting so far; 0: none */
 	char section[64];
 	ldb_status status;
 	ldb_error *err;
 } ini_state;
 
+/* A section that says nothing would vanish: inih tells only of settings. */
+static void check_header(ini_state *s)
+{
+	char subject[PATH_MAX + 16];
+	if (!s->header || s->status != LDB_OK)
+		return;
+	snprintf(subject, sizeof subject, "%s:%d", s->file, s->header);
+	s->status = ldb_fail(s->err, LDB_INVALID, "give it one, or remove it", subject,
+			     "a section without a setting");
+}
+
 static char *ini_line(char *buf, int size, void *stream)
 {
 	ini_state *s = stream;
-	if (!*s->next)
+	if (!*s->next) {
+		check_header(s);
 		return NULL;
+	}
 	size_t length = strcspn(s->next, "\n");
 	if (length + 2 > (size_t)size && s->status == LDB_OK) {
 		char subject[PATH_MAX + 16];
@@ -329,10 +353,16 @@ static char *ini_line(char *buf, int size, void *stream)
 				     subject, "a line of %zu characters", length);
 		return NULL;
 	}
-	s->indented = *s->next == ' ' || *s->next == '\t';
+	s->line++;
+	/* As inih sees it: the first setting of a section may be indented and yet be one. */
+	s->indented = s->open && isspace((unsigned char)*s->next);
+	if (!s->indented && s->next[strspn(s->next, " \t")] == '[') {
+		check_header(s);
+		s->header = s->line;
+		s->open = false;
+	}
 	snprintf(buf, (size_t)size, "%.*s\n", (int)length, s->next);
 	s->next += length + (s->next[length] == '\n');
-	s->line++;
 	return buf;
 }
 
@@ -357,8 +387,10 @@ static int ini_setting(void *user, const char *section, const char *name, const 
 	const place at = {s->file, s->line};
 	if (s->status != LDB_OK)
 		return 0;
+	s->open = true;
 	ldb_experiment *e = &s->common;
 	if (*section) {
+		s->header = 0;
 		bool named = strcmp(s->common.experiment, defaults.experiment) != 0;
 		bool same = s->plan->count && strcmp(section, s->section) == 0;
 		e = same ? &s->plan->experiments[s->plan->count - 1]
@@ -419,7 +451,9 @@ static ldb_status read_config(const char *config, ldb_plan *plan, ldb_error *err
 		return ldb_fail(err, LDB_INVALID, "`ldbench list configs` names those there are",
 				config, "no such config file");
 	plan->config_text = text;
-	ini_state s = {.plan = plan, .common = defaults, .file = path, .next = text, .err = err};
+	/* inih would skip a byte order mark, but ini_line looks at lines, too. */
+	const char *start = text + (strncmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
+	ini_state s = {.plan = plan, .common = defaults, .file = path, .next = start, .err = err};
 	int line = ini_parse_stream(ini_line, &s, ini_setting, &s);
 	if (s.status != LDB_OK)
 		return s.status;

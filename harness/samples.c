@@ -167,10 +167,10 @@ ldb_status ldb_samples_append(ldb_samples *s, const ldb_row *row, ldb_error *err
 	put_text(&l, row->note);
 	for (int i = 0; i < LDB_COUNTERS; i++)
 		put_number(&l, row->counters[i]);
+	put_raw(&l, "\n");
 	if (l.full)
 		return ldb_fail(err, LDB_INVALID, "shorten names, paths and parameters", s->path,
 				"a row of more than %zu characters", sizeof l.text);
-	put_raw(&l, "\n");
 	ldb_status status = write_all(s->fd, l.text, l.length, s->path, err);
 	if (status == LDB_OK)
 		fdatasync(s->fd);
@@ -246,31 +246,40 @@ ldb_status ldb_samples_read(const char *dir, void (*use)(void *, const ldb_read_
 	char *text = NULL, *head = NULL, *copy = NULL, *columns[48];
 	size_t room = 0;
 	ldb_read_row row = {.columns = columns};
+	ldb_status status = LDB_OK;
 	for (ssize_t length; (length = getline(&text, &room, f)) > 0;) {
 		if (text[length - 1] != '\n')
 			break; /* cut by a kill */
 		text[length - 1] = '\0';
 		if (!head) {
 			head = strdup(text);
-			if (!head)
+			if (!head) {
+				status = ldb_fail_oom(err, path, (unsigned long long)length);
 				break;
+			}
 			row.column_count = split(head, columns, 48);
 			continue;
 		}
 		free(copy);
 		copy = strdup(text);
-		if (!copy)
+		if (!copy) {
+			status = ldb_fail_oom(err, path, (unsigned long long)length);
 			break;
+		}
 		row.line = text;
 		row.count = split(copy, row.fields, 48);
 		if (row.count == row.column_count)
 			use(user, &row);
 	}
+	/* Half a table must not pass for the whole: a resume would lose rows. */
+	if (status == LDB_OK && ferror(f))
+		status = ldb_fail(err, LDB_IO, "check the disk", path, "can't be read: %s",
+				  strerror(errno));
 	free(text);
 	free(head);
 	free(copy);
 	fclose(f);
-	return LDB_OK;
+	return status;
 }
 
 typedef struct {

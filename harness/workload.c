@@ -133,8 +133,21 @@ static size_t scatter_multiplier(size_t n)
 	}
 }
 
-/* An absent key from the gap above a random rank; any present key where there is no gap. */
-static ldb_key draw_absent(const ldb_key *keys, size_t n, ldb_rng *rng, size_t *rank)
+/* The lowest rank with a gap above it that is not behind the last key; n - 1 where there is none.
+ */
+static size_t find_gap(const ldb_key *keys, size_t n)
+{
+	size_t r = 0;
+	while (r + 1 < n && keys[r + 1] - keys[r] <= 1)
+		r++;
+	return r;
+}
+
+/*
+ * An absent key from the gap above a random rank; any present key where there is no gap at all.
+ * *gap keeps what find_gap says; SIZE_MAX: not asked yet.
+ */
+static ldb_key draw_absent(const ldb_key *keys, size_t n, ldb_rng *rng, size_t *gap, size_t *rank)
 {
 	for (int tries = 0; tries < 64; tries++) {
 		size_t r = ldb_rng_below(rng, n);
@@ -143,10 +156,17 @@ static ldb_key draw_absent(const ldb_key *keys, size_t n, ldb_rng *rng, size_t *
 		if (above - keys[r] > 1)
 			return keys[r] + 1 + ldb_rng_below(rng, above - keys[r] - 1);
 	}
-	/* Dense keys: all that is left is outside their range. */
+	/* Dense keys: outside their range, or else in the first of the few gaps. */
 	if (keys[n - 1] < LDB_KEY_MAX)
 		return keys[n - 1] + 1 + ldb_rng_below(rng, LDB_KEY_MAX - keys[n - 1]);
-	return keys[0] ? ldb_rng_below(rng, keys[0]) : keys[ldb_rng_below(rng, n)];
+	if (keys[0])
+		return ldb_rng_below(rng, keys[0]);
+	if (*gap == SIZE_MAX)
+		*gap = find_gap(keys, n);
+	*rank = *gap + 1;
+	if (*rank < n)
+		return keys[*gap] + 1 + ldb_rng_below(rng, keys[*rank] - keys[*gap] - 1);
+	return keys[ldb_rng_below(rng, n)];
 }
 
 static ldb_key draw_between(const ldb_key *keys, size_t n, ldb_rng *rng, size_t *rank)
@@ -161,7 +181,7 @@ static ldb_key draw_between(const ldb_key *keys, size_t n, ldb_rng *rng, size_t 
 /* The rank whose key a workload of present keys asks for. */
 typedef struct {
 	const ldb_workload *w;
-	size_t n, count, hot_start, hot_n, multiplier;
+	size_t n, count, hot_start, hot_n, multiplier, gap;
 	zipf z;
 	ldb_rng rng;
 } drawer;
@@ -189,7 +209,7 @@ static size_t draw_rank(drawer *d, size_t i)
 void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uint64_t seed,
 		       ldb_key *q, size_t *rank, size_t count)
 {
-	drawer d = {.w = w, .n = n, .count = count, .multiplier = 1};
+	drawer d = {.w = w, .n = n, .count = count, .multiplier = 1, .gap = SIZE_MAX};
 	ldb_rng_seed(&d.rng, seed);
 	if (w->kind == LDB_ZIPF) {
 		d.z = zipf_make(n, w->value);
@@ -203,7 +223,7 @@ void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uin
 		if (w->kind == LDB_LOWER_BOUND) {
 			q[i] = draw_between(keys, n, &d.rng, &rank[i]);
 		} else if (w->kind == LDB_ABSENT && ldb_rng_unit(&d.rng) * 100 <= w->value) {
-			q[i] = draw_absent(keys, n, &d.rng, &rank[i]);
+			q[i] = draw_absent(keys, n, &d.rng, &d.gap, &rank[i]);
 		} else {
 			rank[i] = draw_rank(&d, i);
 			q[i] = keys[rank[i]];

@@ -78,8 +78,8 @@ def headline(sizes, style):
         text = f"{ours} loses: {ratio.median:.2f} times the {theirs}'s time at {keys}"
     second = []
     if ratio.count:
-        second.append(f"time relative to the {theirs} at {keys}: {ratio.median:.3f} "
-                      f"[{ratio.low:.3f}, {ratio.high:.3f}]")
+        second.append(f"{model.get('dataset')} keys: {ratio.median:.3f} [{ratio.low:.3f}, "
+                      f"{ratio.high:.3f}] of the {theirs}'s time")
     words = {-1: "ahead", 1: "behind", 0: "undecided", None: "too few rounds"}
     other = {}
     for size in sorted(sizes)[:-1]:

@@ -229,6 +229,7 @@ class Measuring(Temporary):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual({r["status"] for r in rows(self.out)}, {"ok"})
 
+    @unittest.skipIf(SANITIZED, "malloc is the sanitizer's")
     def test_pages(self):
         table = self.quick("btree", "--pages", "4k,thp", "--size", "1M")
         share = {r["pages"]: float(notes(r).get("huge", 0)) for r in table}
