@@ -58,10 +58,17 @@ $(READY): scripts/setup
 	@scripts/setup
 	@mkdir -p $(BUILD) && touch $@
 
+# Everything is built anew when compilers or flags change.
+STAMP := $(BUILD)/gen/flags
+.PHONY: FORCE
+$(STAMP): FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CFLAGS_ALL) $(CXX) $(CXXFLAGS_ALL) $(SAN_FLAGS)' > $@.new
+	@cmp -s $@ $@.new && rm $@.new || mv $@.new $@
+
 # --- the driver -------------------------------------------------------------------------------
 # What run.json says of the build; rewritten only when it changes.
 INFO := $(BUILD)/gen/build_info.h
-.PHONY: FORCE
 $(INFO): FORCE
 	@mkdir -p $(@D)
 	@{ printf '#define LDB_COMPILER "%s"\n' "$$($(CC) --version 2>/dev/null | head -n 1)"; \
@@ -71,9 +78,9 @@ $(INFO): FORCE
 		"$$(git rev-parse HEAD >/dev/null 2>&1 || { echo unknown; exit; }; \
 		[ -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" ] && echo no || echo yes)"; \
 	} > $@.new; cmp -s $@ $@.new && rm $@.new || mv $@.new $@
-$(BUILD)/obj/harness/machine.o: $(INFO)
-$(BUILD)/obj/harness/machine.o: EXTRA = -I$(BUILD)/gen
-$(BUILD)/obj/%.o: %.c | $(READY)
+$(BUILD)/obj/harness/machine.o $(BUILD)/obj/harness/main.o: $(INFO)
+$(BUILD)/obj/harness/machine.o $(BUILD)/obj/harness/main.o: EXTRA = -I$(BUILD)/gen
+$(BUILD)/obj/%.o: %.c $(STAMP) | $(READY)
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) $(EXTRA) -c $< -o $@
@@ -95,11 +102,11 @@ $(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
 # $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag
 define PLUGIN
 plugins: $$(BUILD)/$(1)/$(2)$(3).so
-$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c | $$(READY)
+$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c $$(STAMP) | $$(READY)
 	@mkdir -p $$(@D)
 	$$(SAY) CC $$@
 	$$(Q)$$(CC) $(4) $$(CFLAGS_ALL) -c $$< -o $$@
-$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc | $$(READY)
+$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc $$(STAMP) | $$(READY)
 	@mkdir -p $$(@D)
 	$$(SAY) CXX $$@
 	$$(Q)$$(CXX) $(4) $$(CXXFLAGS_ALL) -c $$< -o $$@
@@ -116,14 +123,14 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
-$(BUILD)/tests/liars/%.so: tests/liars/%.c | $(READY)
+$(BUILD)/tests/liars/%.so: tests/liars/%.c $(STAMP) | $(READY)
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
 # The SIMD kernels once for each level, to compare with each other.
 define SIMD_KERNELS
 test-binaries: $$(BUILD)/tests/simd_kernels$(1).so
-$$(BUILD)/tests/simd_kernels$(1).so: tests/simd_kernels.c | $$(READY)
+$$(BUILD)/tests/simd_kernels$(1).so: tests/simd_kernels.c $$(STAMP) | $$(READY)
 	@mkdir -p $$(@D)
 	$$(SAY) CC $$@
 	$$(Q)$$(CC) $(2) $$(CFLAGS_ALL) -shared $$< -o $$@

@@ -383,3 +383,19 @@ ldb_status ldb_dataset_size(const char *spec, const ldb_dataset_options *options
 	sosd_close(&file);
 	return LDB_OK;
 }
+
+uint64_t ldb_dataset_stamp(const char *spec, const ldb_dataset_options *options)
+{
+	target t;
+	struct stat st = {.st_size = 0};
+	char text[PATH_MAX + 128];
+	if (resolve(spec, &t, NULL) != LDB_OK)
+		return 0;
+	if (!t.generated && stat(t.path, &st) != 0)
+		return 0;
+	int length = snprintf(text, sizeof text, "%s|%s|%lld|%lld|%lld|%d", t.name,
+			      t.generated ? "generated" : t.path, (long long)st.st_size,
+			      (long long)st.st_mtim.tv_sec, (long long)st.st_mtim.tv_nsec,
+			      options->key_bits);
+	return XXH3_64bits(text, (size_t)length);
+}

@@ -1,6 +1,5 @@
 /* `ldbench run` and `ldbench verify`: settings into a plan, and the plan conducted. */
 #include <argp.h>
-#include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +48,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		a->resume = true;
 		return 0;
 	case KEY_SHARD:
-		if (sscanf(value, "%zu/%zu%c", &a->shard, &a->shards, &tail) != 2 || a->shard < 1 ||
+		if (strchr(value, '-') ||
+		    sscanf(value, "%zu/%zu%c", &a->shard, &a->shards, &tail) != 2 || a->shard < 1 ||
 		    a->shard > a->shards)
 			argp_error(state, "--shard: '%s'; write I/N with 1 <= I <= N", value);
 		return 0;
@@ -123,30 +123,26 @@ static int parse(int argc, char **argv, arguments *a)
 	return argp_parse(a->verify ? &verify : &run, argc, argv, 0, NULL, a);
 }
 
-/* One policy for the process and all workers; said once where it can't matter. */
-static ldb_status place_memory(const ldb_experiment *e, ldb_error *err)
+/* Placements that can't be: said before anything runs. */
+static ldb_status check_numa(const ldb_plan *plan, ldb_error *err)
 {
-	if (strcmp(e->numa, "local") == 0)
-		return LDB_OK;
-	int nodes = ldb_numa_nodes();
-	if (nodes == 1)
-		ldb_say("note: --numa %s: this machine has one NUMA node, placement changes "
-			"nothing",
-			e->numa);
-	if (numa_available() < 0)
-		return LDB_OK;
-	if (strcmp(e->numa, "interleave") == 0) {
-		numa_set_interleave_mask(numa_all_nodes_ptr);
-		return LDB_OK;
+	const int nodes = ldb_numa_nodes();
+	bool said = false;
+	for (size_t i = 0; i < plan->count; i++) {
+		const char *where = plan->experiments[i].numa;
+		if (strcmp(where, "local") == 0)
+			continue;
+		if (strcmp(where, "interleave") != 0 && atoi(where) >= nodes)
+			return ldb_fail(err, LDB_INVALID,
+					"`ldbench machine` shows how many there are", "--numa",
+					"there is no node %s", where);
+		if (nodes == 1 && !said)
+			ldb_say("note: --numa %s: this machine has one NUMA node, placement "
+				"changes "
+				"nothing",
+				where);
+		said = true;
 	}
-	int node = atoi(e->numa);
-	if (node >= nodes)
-		return ldb_fail(err, LDB_INVALID, "`ldbench machine` shows how many there are",
-				"--numa", "there is no node %d", node);
-	struct bitmask *mask = numa_allocate_nodemask();
-	numa_bitmask_setbit(mask, (unsigned)node);
-	numa_set_membind(mask);
-	numa_free_nodemask(mask);
 	return LDB_OK;
 }
 
@@ -178,21 +174,14 @@ static int verify_plan(const ldb_plan *plan, const ldb_conduct_options *options)
 	return outcome.cells_bad ? LDB_EXIT_FAILED_CELLS : LDB_EXIT_OK;
 }
 
-static size_t most_reps(const ldb_plan *plan)
-{
-	size_t reps = 0;
-	for (size_t i = 0; i < plan->count; i++)
-		if (plan->experiments[i].reps > reps)
-			reps = plan->experiments[i].reps;
-	return reps;
-}
-
 static int finish(const char *dir, const ldb_outcome *o, ldb_error *err)
 {
 	if (ldb_report(stdout, dir, err) != LDB_OK)
 		return ldb_complain(err);
 	printf("\n%zu cell%s ok, %zu failed", o->cells_ok, o->cells_ok == 1 ? "" : "s",
 	       o->cells_bad);
+	if (o->cells_unsupported)
+		printf(", %zu unsupported", o->cells_unsupported);
 	if (o->cells_skipped)
 		printf(", %zu complete from before", o->cells_skipped);
 	printf("\n%s/samples.csv\n%s/run.json\n", dir, dir);
@@ -225,9 +214,10 @@ static int run_plan(const arguments *a, const ldb_plan *plan, int argc, char **a
 		return ldb_complain(&err);
 	}
 	ldb_status status = ldb_results_folder(a->out, dir, &err);
+	if (status == LDB_OK)
+		status = ldb_results_lock(dir, &err);
 	if (status == LDB_OK && a->resume)
-		status = ldb_results_complete(dir, most_reps(plan), &complete, &complete_count,
-					      &err);
+		status = ldb_results_complete(dir, &complete, &complete_count, &err);
 	if (status == LDB_OK)
 		status = ldb_run_json_start(dir, plan, argc, argv, a->resume, &run, &err);
 	if (status == LDB_OK) {
@@ -271,7 +261,7 @@ static int conduct_command(int argc, char **argv, bool verify)
 			ldb_plan_make(a.config, a.settings, a.setting_count, &plan, &err);
 		const bool planned = status == LDB_OK;
 		if (planned)
-			status = place_memory(&plan.experiments[0], &err);
+			status = check_numa(&plan, &err);
 		const ldb_conduct_options checks = {
 			.shard = 1, .shards = 1, .exhaustive_only = true};
 		if (status != LDB_OK)

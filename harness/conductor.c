@@ -15,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "clock.h"
 #include "dataset.h"
+#include "machine.h"
 #include "names.h"
 #include "progress.h"
 #include "query.h"
@@ -103,7 +103,7 @@ static ldb_row make_row(const conduct *c, const worker *w, size_t p, size_t rep)
 	const point *at = &c->points[p];
 	ldb_row row = ldb_row_empty();
 	row.experiment = c->stage->experiment->experiment;
-	row.name = w->competitor->index->name;
+	row.name = w->competitor->label;
 	row.params = w->competitor->params_text;
 	row.dataset = *c->data.name ? c->data.name : c->stage->dataset;
 	row.n = c->stage->n;
@@ -135,7 +135,8 @@ static void common_notes(const conduct *c, const worker *w, const cell *k, const
 		add_note(note, size, "sample=%zu/%zu", c->data.n, c->data.source_n);
 	if (strcmp(c->stage->experiment->numa, "local") != 0)
 		add_note(note, size, "numa=%s", c->stage->experiment->numa);
-	add_note(note, size, "cell=%016llx", (unsigned long long)k->hash);
+	add_note(note, size, "cell=%016llx/%zu", (unsigned long long)k->hash,
+		 c->stage->experiment->reps);
 }
 
 static void append(conduct *c, const ldb_row *row)
@@ -163,7 +164,9 @@ static void fail_cell(conduct *c, worker *w, size_t p, size_t rep, ldb_row_statu
 	ldb_row row = make_row(c, w, p, rep);
 	row.status = status;
 	row.note = note;
-	if (status != LDB_ROW_UNSUPPORTED) {
+	if (status == LDB_ROW_UNSUPPORTED) {
+		c->outcome->cells_unsupported++;
+	} else {
 		ldb_say("%s: %s on %s, %s, %s: %s", ldb_row_status_name(status), row.name,
 			row.dataset, row.workload, row.mode, why);
 		c->outcome->cells_bad++;
@@ -179,40 +182,46 @@ static void fail_worker(conduct *c, worker *w, size_t rep, ldb_row_status status
 
 /* --- talking to workers --------------------------------------------------------------------- */
 
+/* Waits `patience_ms` for the worker's end, then kills it; returns its wait status. */
+static int reap(worker *w, int patience_ms)
+{
+	int status = 0;
+	close(w->socket); /* a healthy worker sees that and exits */
+	for (int waited_ms = 0; waited_ms < patience_ms; waited_ms++) {
+		if (waitpid(w->pid, &status, WNOHANG) == w->pid) {
+			w->pid = 0;
+			return status;
+		}
+		usleep(1000);
+	}
+	kill(w->pid, SIGKILL);
+	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	w->pid = 0;
+	return status;
+}
+
 static void kill_worker(worker *w)
 {
-	if (!w->pid)
-		return;
-	kill(w->pid, SIGKILL);
-	waitpid(w->pid, NULL, 0);
-	close(w->socket);
-	w->pid = 0;
+	if (w->pid)
+		reap(w, 0);
 }
 
 static void stop_worker(worker *w)
 {
-	if (!w->pid)
-		return;
-	close(w->socket); /* it sees the end and exits */
-	for (int i = 0; i < 200; i++) {
-		if (waitpid(w->pid, NULL, WNOHANG) == w->pid) {
-			w->pid = 0;
-			return;
-		}
-		usleep(i < 20 ? 500 : 10000);
-	}
-	kill(w->pid, SIGKILL);
-	waitpid(w->pid, NULL, 0);
-	w->pid = 0;
+	if (w->pid)
+		reap(w, 2000);
 }
 
 /* The worker's socket has closed: how did it end? */
 static ldb_row_status bury(worker *w, char *why, size_t size)
 {
-	int status = 0;
-	waitpid(w->pid, &status, 0);
-	close(w->socket);
-	w->pid = 0;
+	const uint64_t start_ns = ldb_now_ns();
+	const int status = reap(w, 1000);
+	if (ldb_now_ns() - start_ns > 900000000) {
+		snprintf(why, size, "closed its socket and went on running");
+		return LDB_ROW_CRASHED;
+	}
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
 		snprintf(why, size, "killed, as the kernel does when memory runs out");
 		return LDB_ROW_OOM;
@@ -284,7 +293,10 @@ static bool start_process(conduct *c, worker *w)
 			     .payload = &c->payload,
 			     .queries = &c->queries,
 			     .pages = c->stage->pages,
-			     .memory_bytes = c->budget_bytes - c->used_bytes};
+			     .memory_bytes = c->budget_bytes > c->used_bytes
+						     ? c->budget_bytes - c->used_bytes
+						     : 1,
+			     .first_cpu = c->options->shard - 1};
 	fflush(NULL);
 	w->pid = fork();
 	if (w->pid == 0) {
@@ -350,6 +362,7 @@ static void wake_reference(conduct *c, worker *w)
 			w->cells[p].ended = false;
 }
 
+/* False when the worker is gone; a wrong answer ends the cells of that mode. */
 static bool verify_mode(conduct *c, worker *w, ldb_mode mode)
 {
 	const ldb_command command = {
@@ -357,11 +370,10 @@ static bool verify_mode(conduct *c, worker *w, ldb_mode mode)
 	ldb_reply reply;
 	if (!exchange(c, w, &command, 1, &reply))
 		return false;
-	if (reply.status == LDB_ROW_OK)
-		return true;
-	fail_worker(c, w, 1, reply.status, reply.note);
-	kill_worker(w);
-	return false;
+	for (size_t p = 0; p < c->point_count && reply.status != LDB_ROW_OK; p++)
+		if (c->points[p].mode == mode)
+			fail_cell(c, w, p, 1, reply.status, reply.note);
+	return true;
 }
 
 /* Forks, builds and verifies; failures become rows. */
@@ -420,6 +432,10 @@ static void calibrate(conduct *c, worker *w, size_t p)
 		ldb_reply reply;
 		if (!exchange(c, w, &command, 1, &reply))
 			return;
+		if (reply.status != LDB_ROW_OK) {
+			fail_cell(c, w, p, 1, reply.status, reply.note);
+			return;
+		}
 		k->ops = ops;
 		double factor = target_ns / (reply.elapsed_ns > 1 ? reply.elapsed_ns : 1);
 		if (e->ops || ops > (size_t)1 << 36)
@@ -465,6 +481,23 @@ static const char *judge(const conduct *c, const worker *w, size_t p, const ldb_
 	return NULL;
 }
 
+/* Passes that had to share their CPUs are rows like others, but they say so. */
+static void note_disturbance(conduct *c, const point *at, const ldb_reply *reply, char *note,
+			     size_t size)
+{
+	const long cpus = ldb_cpu_count();
+	if (at->threads > (size_t)cpus) {
+		add_note(note, size, "cpus=%ld", cpus);
+		return;
+	}
+	const double share = reply->own_cpu_ns / (reply->elapsed_ns * (double)at->threads);
+	if (share < 0.9) {
+		add_note(note, size, "stolen=%.0f%%", 100 * (1 - share));
+		c->outcome->passes_disturbed++;
+	}
+	c->outcome->passes++;
+}
+
 static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_command *command,
 		   const ldb_reply *reply)
 {
@@ -475,25 +508,30 @@ static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_comman
 	if (*w->built.note)
 		add_note(note, sizeof note, "%s", w->built.note);
 	add_note(note, sizeof note, "cpu_ns=%.0f", reply->cpu_ns);
+	note_disturbance(c, &c->points[p], reply, note, sizeof note);
 	if (reply->elapsed_ns < 100e6)
 		add_note(note, sizeof note, "short=%.0f ms (%s)", reply->elapsed_ns / 1e6,
 			 e->ops             ? "--ops"
 			 : e->pass_ms < 100 ? "--pass-ms"
 					    : "faster than when calibrated");
 	ldb_row row = make_row(c, w, p, rep);
-	row.note = note;
 	row.ops = lookups;
 	row.elapsed_ns = reply->elapsed_ns;
 	row.ns_per_op = reply->elapsed_ns / lookups;
 	row.build_ns = w->built.build_ns;
 	row.tune_ns = w->built.tune_ns;
 	row.index_bytes = w->built.index_bytes;
+	if (reply->index_bytes > 1.1 * w->built.index_bytes + 1e6) {
+		row.index_bytes = NAN; /* it was not finished when build came back */
+		add_note(note, sizeof note, "grows=%.0f bytes", reply->index_bytes);
+	}
 	row.peak_rss_bytes = reply->peak_rss_bytes;
 	row.err_log2_mean = w->built.err_log2_mean;
 	row.err_max = w->built.err_max;
 	row.checksum = reply->checksum;
 	row.has_checksum = true;
 	row.status = LDB_ROW_OK;
+	row.note = note;
 	for (int i = 0; i < LDB_COUNTERS; i++)
 		row.counters[i] = reply->counters[i] / lookups;
 	append(c, &row);
@@ -636,6 +674,8 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 	for (size_t i = 0; i < count && !stopped(c); i++) {
 		char size[32];
 		bool good = group[i]->pid != 0;
+		for (size_t p = 0; p < c->point_count; p++)
+			good = good && !group[i]->cells[p].failed;
 		if (good && !(group[i]->competitor->index->flags & LDB_REFERENCE_ONLY))
 			printf("ok    %-14s %-16s %8s  %zu queries in %zu mode(s)\n",
 			       group[i]->competitor->index->name, c->data.name,
@@ -651,18 +691,18 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 static uint64_t cell_hash(const conduct *c, const ldb_competitor *competitor, const point *at)
 {
 	const ldb_experiment *e = c->stage->experiment;
+	const ldb_dataset_options options = {.seed = e->seed, .key_bits = e->key_bits};
 	char text[2048];
-	struct stat file = {0};
-	if (strchr(c->stage->dataset, '/'))
-		stat(c->stage->dataset, &file);
-	int length = snprintf(text, sizeof text,
-			      "%s|%s|%s|%llx|%s|%lld|%lld|%zu|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s",
-			      e->experiment, competitor->index->name, competitor->params_text,
-			      (unsigned long long)competitor->code_hash, c->stage->dataset,
-			      (long long)file.st_size, (long long)file.st_mtime, c->stage->n,
-			      LDB_KEY_BITS, at->workload->name, ldb_mode_name(at->mode),
-			      at->threads, ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
-			      (unsigned long long)e->seed, e->ops, e->pass_ms, e->numa);
+	int length =
+		snprintf(text, sizeof text,
+			 "%llx|%s|%s|%s|%llx|%s|%llx|%zu|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s",
+			 (unsigned long long)ldb_driver_hash(), e->experiment, competitor->label,
+			 competitor->params_text, (unsigned long long)competitor->code_hash,
+			 c->stage->dataset,
+			 (unsigned long long)ldb_dataset_stamp(c->stage->dataset, &options),
+			 c->stage->n, LDB_KEY_BITS, at->workload->name, ldb_mode_name(at->mode),
+			 at->threads, ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
+			 (unsigned long long)e->seed, e->ops, e->pass_ms, e->numa);
 	return XXH3_64bits(text, (size_t)length);
 }
 
@@ -740,6 +780,7 @@ static bool load_stage(conduct *c)
 		.pages = s->pages, .seed = e->seed, .key_bits = e->key_bits};
 	ldb_error err;
 	c->budget_bytes = ldb_memory_budget(e);
+	ldb_numa_place(e->numa);
 	ldb_status status = ldb_dataset_load(s->dataset, s->n, &options, &c->data, &err);
 	if (status == LDB_OK)
 		status = ldb_payload_make(s->n, s->payload_bytes, s->pages, &c->payload, &err);
@@ -750,9 +791,11 @@ static bool load_stage(conduct *c)
 		if (c->options->on_dataset)
 			c->options->on_dataset(c->options->user, &c->data);
 		c->used_bytes = s->n * (sizeof(ldb_key) + s->payload_bytes) + ldb_query_bytes(e);
-		if (c->budget_bytes < c->used_bytes)
-			c->budget_bytes = c->used_bytes;
-		return true;
+		if (c->budget_bytes > c->used_bytes + LDB_WORKER_BYTES)
+			return true;
+		status = ldb_fail(&err, LDB_OOM, "free some, or use a smaller size", s->dataset,
+				  "%zu MB may be used now, keys and queries take %zu",
+				  c->budget_bytes / 1000000, c->used_bytes / 1000000);
 	}
 	char why[800];
 	snprintf(why, sizeof why, "%s: %s (%s)", err.subject, err.value, err.remedy);

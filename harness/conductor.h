@@ -21,7 +21,8 @@ typedef struct {
 } ldb_conduct_options;
 
 typedef struct {
-	size_t cells_ok, cells_bad, cells_skipped;
+	size_t cells_ok, cells_bad, cells_unsupported, cells_skipped;
+	size_t passes, passes_disturbed; /* disturbed: more than 10 % of the CPU went to others */
 	bool interrupted;
 } ldb_outcome;
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { NAMES = 4, GROUPS = LDB_COUNTERS };
 
@@ -19,8 +20,10 @@ static const char *const candidates[LDB_COUNTERS][NAMES] = {
 	{"PAPI_TLB_DM", "perf::DTLB-LOAD-MISSES"},
 	{"PAPI_BR_MSP", "perf::BRANCH-MISSES"},
 	{"perf::PAGE-FAULTS", "perf::PERF_COUNT_SW_PAGE_FAULTS"},
-	{"perf::CONTEXT-SWITCHES", "perf::PERF_COUNT_SW_CONTEXT_SWITCHES"},
+	{NULL}, /* happen in the kernel, where PAPI may not look as an ordinary user: see getrusage
+		 */
 };
+enum { CONTEXT_SWITCHES = LDB_COUNTERS - 1 };
 
 static struct {
 	bool started;
@@ -93,10 +96,26 @@ int ldb_counters_setup(void)
 
 const char *ldb_counter_event(int column)
 {
+	if (column == CONTEXT_SWITCHES)
+		return "getrusage";
 	return state.names[column];
 }
 
-ldb_counting ldb_counters_start(size_t round)
+static void release(ldb_counting *c)
+{
+	PAPI_cleanup_eventset(c->set);
+	PAPI_destroy_eventset(&c->set);
+	c->set = PAPI_NULL;
+}
+
+static long switches(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
+ldb_counting ldb_counters_prepare(size_t round)
 {
 	ldb_counting c = {.set = PAPI_NULL};
 	if (!state.count || PAPI_create_eventset(&c.set) != PAPI_OK)
@@ -105,12 +124,16 @@ ldb_counting ldb_counters_start(size_t round)
 	bool good = true;
 	for (int i = 0; i < state.sizes[c.group] && good; i++)
 		good = PAPI_add_event(c.set, state.codes[state.columns[c.group][i]]) == PAPI_OK;
-	if (!good || PAPI_start(c.set) != PAPI_OK) {
-		PAPI_cleanup_eventset(c.set);
-		PAPI_destroy_eventset(&c.set);
-		c.set = PAPI_NULL;
-	}
+	if (!good)
+		release(&c);
 	return c;
+}
+
+void ldb_counters_start(ldb_counting *c)
+{
+	c->switches = switches();
+	if (c->set != PAPI_NULL && PAPI_start(c->set) != PAPI_OK)
+		release(c);
 }
 
 void ldb_counters_stop(ldb_counting *c, double values[LDB_COUNTERS])
@@ -118,19 +141,21 @@ void ldb_counters_stop(ldb_counting *c, double values[LDB_COUNTERS])
 	long long counts[LDB_COUNTERS];
 	for (int i = 0; i < LDB_COUNTERS; i++)
 		values[i] = NAN;
+	values[CONTEXT_SWITCHES] = (double)(switches() - c->switches);
 	if (c->set == PAPI_NULL)
 		return;
 	if (PAPI_stop(c->set, counts) == PAPI_OK)
 		for (int i = 0; i < state.sizes[c->group]; i++)
 			values[state.columns[c->group][i]] = (double)counts[i];
-	PAPI_cleanup_eventset(c->set);
-	PAPI_destroy_eventset(&c->set);
+	release(c);
 }
 
 void ldb_counters_list(FILE *f)
 {
 	ldb_counters_setup();
-	for (int i = 0; i < LDB_COUNTERS; i++)
+	for (int i = 0; i < LDB_COUNTERS; i++) {
+		const char *event = ldb_counter_event(i);
 		fprintf(f, "%-17s %s\n", ldb_counter_names[i],
-			state.names[i] ? state.names[i] : "not available on this machine");
+			event ? event : "not available on this machine");
+	}
 }

@@ -48,6 +48,10 @@ void ldb_dataset_free(ldb_dataset *dataset);
 ldb_status ldb_dataset_size(const char *spec, const ldb_dataset_options *options, size_t *n,
 			    ldb_error *err);
 
+/* Changes when the keys that the spec stands for may have: a hash of the file's path, size and time
+ * of change, or of the generator's name. 0 when there is no such dataset. */
+uint64_t ldb_dataset_stamp(const char *spec, const ldb_dataset_options *options);
+
 /* Writes n keys as a SOSD file of 64-bit keys (32: when key_bits is 32 and they fit). The file
  * appears whole or not at all. */
 ldb_status ldb_dataset_write(const char *path, const ldb_key *keys, size_t n, int key_bits,

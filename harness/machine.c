@@ -62,7 +62,7 @@ static void cpu_model(char *buf, size_t size)
 	}
 }
 
-static long cores(void)
+long ldb_cpu_count(void)
 {
 	cpu_set_t set;
 	if (sched_getaffinity(0, sizeof set, &set) == 0)
@@ -87,7 +87,7 @@ const char *ldb_machine_slug(char buf[64])
 	}
 	while (at && buf[at - 1] == '-')
 		at--;
-	snprintf(buf + at, 64 - at, "%s%ldc", at ? "-" : "", cores());
+	snprintf(buf + at, 64 - at, "%s%ldc", at ? "-" : "", ldb_cpu_count());
 	return buf;
 }
 
@@ -97,6 +97,76 @@ int ldb_numa_nodes(void)
 		return 1;
 	int nodes = numa_num_configured_nodes();
 	return nodes > 0 ? nodes : 1;
+}
+
+void ldb_numa_place(const char *where)
+{
+	if (numa_available() < 0)
+		return;
+	if (strcmp(where, "local") == 0) {
+		numa_set_localalloc();
+	} else if (strcmp(where, "interleave") == 0) {
+		numa_set_interleave_mask(numa_all_nodes_ptr);
+	} else {
+		struct bitmask *mask = numa_allocate_nodemask();
+		numa_bitmask_setbit(mask, (unsigned)atoi(where));
+		numa_set_membind(mask);
+		numa_free_nodemask(mask);
+	}
+}
+
+/* The number in a file, or the one after `field` in it; SIZE_MAX when there is none ("max"). */
+static size_t read_number(const char *path, const char *field)
+{
+	char line[256];
+	size_t value = SIZE_MAX, length = strlen(field);
+	FILE *f = fopen(path, "r");
+	while (f && value == SIZE_MAX && fgets(line, sizeof line, f))
+		if (strncmp(line, field, length) == 0 && sscanf(line + length, " %zu", &value) != 1)
+			value = SIZE_MAX;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* What the cgroup in this folder leaves free. */
+static size_t cgroup_free(const char *folder)
+{
+	char path[4200];
+	snprintf(path, sizeof path, "%s/memory.max", folder);
+	const size_t limit = read_number(path, "");
+	snprintf(path, sizeof path, "%s/memory.current", folder);
+	size_t used = read_number(path, "");
+	snprintf(path, sizeof path, "%s/memory.stat", folder);
+	const size_t cache = read_number(path, "inactive_file ");
+	if (limit == SIZE_MAX || used == SIZE_MAX)
+		return SIZE_MAX;
+	used -= cache < used ? cache : 0;
+	return used < limit ? limit - used : 0;
+}
+
+size_t ldb_free_memory(void)
+{
+	const size_t kb = read_number("/proc/meminfo", "MemAvailable:");
+	size_t least = kb == SIZE_MAX ? SIZE_MAX : kb * 1024;
+	char line[4000], folder[4100];
+	FILE *f = fopen("/proc/self/cgroup", "r");
+	while (f && fgets(line, sizeof line, f)) {
+		if (strncmp(line, "0::/", 4) != 0)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		/* This cgroup and all above it. */
+		snprintf(folder, sizeof folder, "/sys/fs/cgroup%s", line + 3);
+		for (char *end = folder + strlen(folder); end > folder + strlen("/sys/fs/cgroup");
+		     end = strrchr(folder, '/')) {
+			*end = '\0';
+			const size_t here = cgroup_free(folder);
+			least = here < least ? here : least;
+		}
+	}
+	if (f)
+		fclose(f);
+	return least;
 }
 
 static json_t *caches(void)
@@ -187,7 +257,7 @@ json_t *ldb_machine_json(void)
 	cpu_model(model, sizeof model);
 	const char *level = ldb_isa_level();
 	json_t *cpu = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "model", model, "architecture",
-				u.machine, "cores", (json_int_t)cores(), "plugin_level",
+				u.machine, "cores", (json_int_t)ldb_cpu_count(), "plugin_level",
 				*level ? level : "baseline", "governor",
 				file_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
 				"boost", file_line("/sys/devices/system/cpu/cpufreq/boost"));

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "build_info.h"
 #include "commands.h"
+#include "ldb/index.h"
 #include "names.h"
 
 static const struct {
@@ -46,6 +48,11 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0) {
 		usage(stdout);
+		return LDB_EXIT_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("ldbench, plug-in interface %d, revision %s\n", LDB_INDEX_ABI,
+		       *LDB_GIT_REVISION ? LDB_GIT_REVISION : "unknown");
 		return LDB_EXIT_OK;
 	}
 	const char *near = ldb_nearest(argv[1], names, COMMANDS);

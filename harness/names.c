@@ -74,7 +74,7 @@ size_t ldb_edit_distance(const char *a, const char *b)
 const char *ldb_nearest(const char *name, const char *const *names, size_t count)
 {
 	const char *best = NULL;
-	size_t best_distance = strlen(name) * 2 / 3 + 1;
+	size_t best_distance = strlen(name) / 3 + 2;
 	for (size_t i = 0; i < count; i++) {
 		size_t d = ldb_edit_distance(name, names[i]);
 		/* What was typed as a part of the name is near, too: "radix" for radixspline. */

@@ -10,9 +10,9 @@ bool ldb_size_parse(const char *text, size_t *out);
 /* 1000000 -> "1M", 7138872 -> "7138872"; returns buf. */
 const char *ldb_size_format(size_t n, char buf[32]);
 
-/* Edit distance; at most 2 of 3 letters may differ for a suggestion. */
+/* Edit distance: letters changed, added or left out. */
 size_t ldb_edit_distance(const char *a, const char *b);
-/* The nearest of count names, or NULL when none is near. */
+/* The nearest of count names, or NULL when more than about a third of the letters differ. */
 const char *ldb_nearest(const char *name, const char *const *names, size_t count);
 
 /*

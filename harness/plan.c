@@ -4,12 +4,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dataset.h"
+#include "machine.h"
 #include "names.h"
 #include "progress.h"
 #include "query.h"
@@ -45,6 +47,8 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64", false},
 	{"optional", "yes|no", "leave the experiment out where its data isn't there (default no)",
 	 true},
+	{"sort", "A,..", "sorts that compete (`ldbench list sorts`)", true},
+	{"join", "A,..", "joins that compete (`ldbench list joins`)", true},
 	{"experiment", "NAME", "name in the CSV (default: the section's)", true},
 	{NULL, NULL, NULL, false},
 };
@@ -86,6 +90,16 @@ static bool next_word(const char **rest, char *word, size_t size)
 	return true;
 }
 
+/* Counts in the item behind the list's last one, unless the list has it already. */
+static void add_once(const void *list, size_t item_bytes, size_t *count)
+{
+	const char *items = list, *item = items + *count * item_bytes;
+	for (size_t i = 0; i < *count; i++)
+		if (memcmp(items + i * item_bytes, item, item_bytes) == 0)
+			return;
+	++*count;
+}
+
 /* Adds the sizes of "1K..10M": decades from the first to the last, both included. */
 static bool add_sizes(ldb_experiment *e, const char *word)
 {
@@ -105,7 +119,8 @@ static bool add_sizes(ldb_experiment *e, const char *word)
 		last = first;
 	}
 	for (size_t n = first; e->size_count<LDB_MAX_LIST; n = n> last / 10 ? last : n * 10) {
-		e->sizes[e->size_count++] = n;
+		e->sizes[e->size_count] = n;
+		add_once(e->sizes, sizeof e->sizes[0], &e->size_count);
 		if (n == last)
 			return true;
 	}
@@ -204,13 +219,15 @@ static const char *add_to_list(ldb_experiment *e, const char *name, const char *
 			return full;
 		if (strlen(word) >= sizeof e->competitors_text[0])
 			return too_long;
-		strcpy(e->competitors_text[e->competitor_count++], word);
+		strcpy(e->competitors_text[e->competitor_count++],
+		       word); /* repeats: see is_taken */
 	} else if (strcmp(name, "dataset") == 0) {
 		if (e->dataset_count == LDB_MAX_LIST)
 			return full;
 		if (strlen(word) >= sizeof e->datasets[0])
 			return too_long;
-		strcpy(e->datasets[e->dataset_count++], word);
+		strncpy(e->datasets[e->dataset_count], word, sizeof e->datasets[0]);
+		add_once(e->datasets, sizeof e->datasets[0], &e->dataset_count);
 	} else if (strcmp(name, "size") == 0) {
 		if (!add_sizes(e, word))
 			return e->size_count == LDB_MAX_LIST
@@ -219,29 +236,33 @@ static const char *add_to_list(ldb_experiment *e, const char *name, const char *
 	} else if (strcmp(name, "workload") == 0) {
 		if (e->workload_count == LDB_MAX_LIST)
 			return full;
+		memset(&e->workloads[e->workload_count], 0, sizeof e->workloads[0]);
 		if (ldb_workload_parse(word, &e->workloads[e->workload_count], err) != LDB_OK)
 			return err->remedy;
-		e->workload_count++;
+		add_once(e->workloads, sizeof e->workloads[0], &e->workload_count);
 	} else if (strcmp(name, "mode") == 0) {
 		int m = 0;
 		while (m < 3 && strcmp(word, mode_names[m]) != 0)
 			m++;
-		if (m == 3 || e->mode_count == 3)
+		if (m == 3)
 			return mode_remedy(word);
-		e->modes[e->mode_count++] = (ldb_mode)m;
+		e->modes[e->mode_count] = (ldb_mode)m;
+		add_once(e->modes, sizeof e->modes[0], &e->mode_count);
 	} else if (strcmp(name, "pages") == 0) {
-		if (e->page_count == 3 || !ldb_pages_parse(word, &e->pages[e->page_count]))
+		if (!ldb_pages_parse(word, &e->pages[e->page_count]))
 			return "known: 4k, thp, huge";
-		e->page_count++;
+		add_once(e->pages, sizeof e->pages[0], &e->page_count);
 	} else if (strcmp(name, "threads") == 0) {
 		if (e->thread_count == LDB_MAX_LIST || !ldb_size_parse(word, &n) || n < 1 ||
 		    n > LDB_MAX_THREADS)
 			return "a number from 1 to 256";
-		e->threads[e->thread_count++] = n;
+		e->threads[e->thread_count] = n;
+		add_once(e->threads, sizeof e->threads[0], &e->thread_count);
 	} else {
-		if (e->payload_count == 3 || !ldb_size_parse(word, &n) || (n && n != 8 && n != 64))
+		if (!ldb_size_parse(word, &n) || (n && n != 8 && n != 64))
 			return "0, 8 or 64 bytes";
-		e->payloads[e->payload_count++] = n;
+		e->payloads[e->payload_count] = n;
+		add_once(e->payloads, sizeof e->payloads[0], &e->payload_count);
 	}
 	return NULL;
 }
@@ -271,6 +292,8 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 				  "out of range or not of that kind; see "
 				  "`ldbench run --help`",
 				  err);
+	if (strcmp(name, "sort") == 0 || strcmp(name, "join") == 0)
+		return bad(at, name, value, "this build has none of that kind", err);
 	size_t *count = list_count(e, name);
 	if (!count && more)
 		return bad(at, name, value, "only a list goes on on an indented line", err);
@@ -293,8 +316,6 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 
 static const ldb_experiment defaults = {
 	.experiment = "run",
-	.sizes = {1000000},
-	.size_count = 1,
 	.workloads = {{.kind = LDB_UNIFORM, .name = "uniform"}},
 	.workload_count = 1,
 	.modes = {LDB_INDEPENDENT},
@@ -319,9 +340,10 @@ typedef struct {
 	char *text;
 	const char *next; /* the next line to read */
 	int line;
-	bool open;     /* a setting of this section is behind us: it may go on */
-	bool indented; /* this line: it goes on with the value of the one before */
-	int header;    /* line of a [section] without a setting so far; 0: none */
+	bool open;                /* a setting of this section is behind us: it may go on */
+	bool indented;            /* this line: it goes on with the value of the one before */
+	int header;               /* line of a [section] without a setting so far; 0: none */
+	int empty_from, empty_to; /* lines of the first section that has none at all */
 	char section[64];
 	ldb_status status;
 	ldb_error *err;
@@ -336,6 +358,8 @@ static void check_header(ini_state *s)
 	snprintf(subject, sizeof subject, "%s:%d", s->file, s->header);
 	s->status = ldb_fail(s->err, LDB_INVALID, "give it one, or remove it", subject,
 			     "a section without a setting");
+	s->empty_from = s->header;
+	s->empty_to = s->line;
 }
 
 static char *ini_line(char *buf, int size, void *stream)
@@ -356,12 +380,17 @@ static char *ini_line(char *buf, int size, void *stream)
 	s->line++;
 	/* As inih sees it: the first setting of a section may be indented and yet be one. */
 	s->indented = s->open && isspace((unsigned char)*s->next);
-	if (!s->indented && s->next[strspn(s->next, " \t")] == '[') {
+	const size_t blanks = strspn(s->next, " \t");
+	if (!s->indented && s->next[blanks] == '[' && memchr(s->next, ']', length)) {
 		check_header(s);
 		s->header = s->line;
 		s->open = false;
 	}
 	snprintf(buf, (size_t)size, "%.*s\n", (int)length, s->next);
+	/* inih takes a comment off a setting's own line, but not off one that goes on. */
+	char *comment = s->indented ? strstr(buf, " ;") : NULL;
+	if (comment)
+		strcpy(comment, "\n");
 	s->next += length + (s->next[length] == '\n');
 	return buf;
 }
@@ -451,11 +480,17 @@ static ldb_status read_config(const char *config, ldb_plan *plan, ldb_error *err
 		return ldb_fail(err, LDB_INVALID, "`ldbench list configs` names those there are",
 				config, "no such config file");
 	plan->config_text = text;
+	json_t *as_json = json_string(text); /* run.json will hold it */
+	if (!as_json)
+		return ldb_fail(err, LDB_INVALID, "save it as UTF-8", path, "it is not UTF-8 text");
+	json_decref(as_json);
 	/* inih would skip a byte order mark, but ini_line looks at lines, too. */
 	const char *start = text + (strncmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
 	ini_state s = {.plan = plan, .common = defaults, .file = path, .next = start, .err = err};
 	int line = ini_parse_stream(ini_line, &s, ini_setting, &s);
-	if (s.status != LDB_OK)
+	/* A section may be empty because its one line is no setting. */
+	const bool unreadable = line > s.empty_from && line <= s.empty_to;
+	if (s.status != LDB_OK && !unreadable)
 		return s.status;
 	if (line > 0) {
 		char subject[PATH_MAX + 16];
@@ -483,6 +518,23 @@ size_t ldb_reference(const ldb_experiment *e)
 	return 0;
 }
 
+/* Does a competitor before the i-th go by the same name and parameters? */
+static bool is_taken(const ldb_experiment *e, size_t i)
+{
+	const ldb_competitor *c = &e->competitors[i];
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(c->label, e->competitors[j].label) == 0 &&
+		    strcmp(c->params_text, e->competitors[j].params_text) == 0)
+			return true;
+	return false;
+}
+
+static const char *short_path(const char *path)
+{
+	size_t length = strlen(path);
+	return length > 80 ? path + length - 80 : path;
+}
+
 static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 {
 	if (!e->competitor_count)
@@ -493,23 +545,24 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
 	ldb_status status = LDB_OK;
 	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
-		status = ldb_competitor_open(e->competitors_text[i], &e->competitors[i], err);
-		for (size_t j = 0; status == LDB_OK && j < i; j++)
-			if (strcmp(e->competitors[i].index->name, e->competitors[j].index->name) ==
-				    0 &&
-			    strcmp(e->competitors[i].params_text, e->competitors[j].params_text) ==
-				    0)
-				status = ldb_fail(err, LDB_INVALID, "name it once", "--index",
-						  "'%s' twice with the same parameters",
-						  e->competitors_text[i]);
+		ldb_competitor *c = &e->competitors[i];
+		status = ldb_competitor_open(e->competitors_text[i], c, err);
+		if (status == LDB_OK && is_taken(e, i) && strchr(e->competitors_text[i], '/'))
+			/* another build of an index: its path tells */
+			snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->index->name,
+				 short_path(c->path));
+		if (status == LDB_OK && is_taken(e, i))
+			status = ldb_fail(err, LDB_INVALID, "name it once", "--index",
+					  "'%s' twice with the same parameters",
+					  e->competitors_text[i]);
 	}
 	if (status != LDB_OK || !*e->reference)
 		return status;
 	for (size_t i = 0; i < e->competitor_count; i++)
 		if (strcmp(e->competitors[i].index->name, e->reference) == 0)
 			return LDB_OK;
-	return ldb_fail(err, LDB_INVALID, "add it to --index", "--reference",
-			"'%s' is not among the competitors", e->reference);
+	return ldb_fail(err, LDB_INVALID, "add it to the indexes, or name another by --reference",
+			"reference", "'%s' is not among the competitors", e->reference);
 }
 
 static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
@@ -519,6 +572,9 @@ static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
 				"name at least one, like --dataset uniform_sparse", e->experiment,
 				"no --dataset given");
 	const ldb_dataset_options options = {.key_bits = e->key_bits, .seed = e->seed};
+	const bool any_size = e->size_count == 0;
+	if (any_size)
+		e->sizes[e->size_count++] = 0; /* all of a file; 1M of a generator */
 	for (size_t d = 0; d < e->dataset_count; d++) {
 		size_t most;
 		ldb_status status = ldb_dataset_size(e->datasets[d], &options, &most, err);
@@ -530,7 +586,7 @@ static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
 			if (e->sizes[i] > most)
 				return ldb_fail(err, LDB_INVALID, remedy, e->datasets[d],
 						"it holds %zu keys, %zu asked", most, e->sizes[i]);
-			if (!e->sizes[i] && most == SIZE_MAX)
+			if (!e->sizes[i] && most == SIZE_MAX && !any_size)
 				return ldb_fail(err, LDB_INVALID, "give a number", e->datasets[d],
 						"a generated dataset has no --size max");
 		}
@@ -544,7 +600,13 @@ static size_t key_count(const ldb_experiment *e, const char *dataset, size_t siz
 	size_t n = size;
 	if (!size)
 		ldb_dataset_size(dataset, &options, &n, NULL);
-	return n;
+	return n == SIZE_MAX ? 1000000 : n; /* of a generator */
+}
+
+static bool same_stage(const ldb_stage *a, const ldb_stage *b)
+{
+	return a->experiment == b->experiment && a->dataset == b->dataset && a->n == b->n &&
+	       a->pages == b->pages && a->payload_bytes == b->payload_bytes;
 }
 
 ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count)
@@ -568,7 +630,14 @@ ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count)
 						.pages = e->pages[p / e->payload_count],
 						.payload_bytes = e->payloads[p % e->payload_count],
 					};
-	*count = (size_t)(s - stages);
+	*count = 0; /* 1K..1M,max of a file of 1M names a size twice */
+	for (size_t i = 0; i < (size_t)(s - stages); i++) {
+		size_t j = 0;
+		while (j < *count && !same_stage(&stages[j], &stages[i]))
+			j++;
+		if (j == *count)
+			stages[(*count)++] = stages[i];
+	}
 	return stages;
 }
 
@@ -586,36 +655,9 @@ size_t ldb_stage_bytes(const ldb_stage *stage)
 	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e) + 2 * LDB_WORKER_BYTES;
 }
 
-/* The smallest number in a file of the cgroup, or SIZE_MAX ("max", or no such file). */
-static size_t read_limit(const char *path)
-{
-	size_t value = SIZE_MAX;
-	FILE *f = fopen(path, "r");
-	if (!f)
-		return SIZE_MAX;
-	if (fscanf(f, "%zu", &value) != 1)
-		value = SIZE_MAX;
-	fclose(f);
-	return value;
-}
-
 size_t ldb_memory_budget(const ldb_experiment *e)
 {
-	if (e->memory_bytes)
-		return e->memory_bytes;
-	size_t kb = 0, free_bytes = SIZE_MAX;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
-	while (f && fgets(line, sizeof line, f))
-		if (sscanf(line, "MemAvailable: %zu kB", &kb) == 1)
-			free_bytes = kb * 1024;
-	if (f)
-		fclose(f);
-	size_t limit = read_limit("/sys/fs/cgroup/memory.max");
-	size_t used = read_limit("/sys/fs/cgroup/memory.current");
-	if (limit != SIZE_MAX && used != SIZE_MAX && limit > used && limit - used < free_bytes)
-		free_bytes = limit - used;
-	return free_bytes / 10 * 9;
+	return e->memory_bytes ? e->memory_bytes : ldb_free_memory() / 10 * 9;
 }
 
 static ldb_status check_memory(const ldb_plan *plan, ldb_error *err)

@@ -32,10 +32,10 @@ typedef struct {
 	char datasets[LDB_MAX_LIST][512];
 	size_t sizes[LDB_MAX_LIST]; /* 0: as many as there are */
 	ldb_workload workloads[LDB_MAX_LIST];
-	ldb_mode modes[3];
-	ldb_pages pages[3];
+	ldb_mode modes[4]; /* one more than there are, for the one being added */
+	ldb_pages pages[4];
 	size_t threads[LDB_MAX_LIST];
-	size_t payloads[3]; /* bytes: 0, 8 or 64 */
+	size_t payloads[4]; /* bytes: 0, 8 or 64 */
 	size_t competitor_count, dataset_count, size_count, workload_count, mode_count, page_count,
 		thread_count, payload_count;
 	size_t reps, ops; /* ops 0: calibrated to pass_ms */
@@ -90,7 +90,7 @@ ldb_stage *ldb_plan_stages(const ldb_plan *plan, size_t *count);
 #define LDB_WORKER_BYTES ((size_t)16 << 20)
 /* Bytes a stage takes at most with the reference and the most demanding other competitor. */
 size_t ldb_stage_bytes(const ldb_stage *stage);
-/* Memory that a run may take: --memory, or 90 % of what the machine and the cgroup have free. */
+/* Memory that a run may take: --memory, or 90 % of what the machine and its cgroups have free. */
 size_t ldb_memory_budget(const ldb_experiment *e);
 
 /* The index in e->competitors of the reference. */

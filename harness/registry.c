@@ -3,9 +3,13 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -139,6 +143,14 @@ static uint64_t hash_file(const char *path)
 	return h;
 }
 
+uint64_t ldb_driver_hash(void)
+{
+	static uint64_t hash;
+	if (!hash)
+		hash = hash_file("/proc/self/exe");
+	return hash;
+}
+
 static const char *missing_function(const ldb_index *t)
 {
 	return !t->name       ? "name"
@@ -151,14 +163,45 @@ static const char *missing_function(const ldb_index *t)
 			      : NULL;
 }
 
+/* A damaged file can kill whoever loads it: a child tries first. */
+static ldb_status probe(const char *path, ldb_error *err)
+{
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		const struct rlimit no_core = {0, 0};
+		setrlimit(RLIMIT_CORE, &no_core);
+		void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		const ldb_index *(*entry)(void);
+		*(void **)&entry = handle ? dlsym(handle, "ldb_index_table") : NULL;
+		if (entry)
+			entry();
+		_exit(0);
+	}
+	int status = 0;
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (child > 0 && WIFSIGNALED(status))
+		return ldb_fail(err, LDB_INVALID, "build it anew; the file may be cut or damaged",
+				path, "loading it ends with signal %d (%s)", WTERMSIG(status),
+				strsignal(WTERMSIG(status)));
+	return LDB_OK;
+}
+
 static ldb_status load(const char *path, const ldb_index **out, ldb_error *err)
 {
+	if (probe(path, err) != LDB_OK)
+		return LDB_INVALID;
 	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!handle)
-		return ldb_fail(
-			err, LDB_INVALID,
-			"link the plug-in against what it uses; `nm -D --undefined-only` lists it",
-			path, "can't be loaded: %s", dlerror());
+	if (!handle) {
+		const char *why = dlerror();
+		const bool symbol = strstr(why, "undefined symbol");
+		return ldb_fail(err, LDB_INVALID,
+				symbol ? "link the plug-in against what it uses; `nm -D "
+					 "--undefined-only` lists it"
+				       : "name a shared object built for this machine",
+				path, "can't be loaded: %s", why);
+	}
 	const ldb_index *(*entry)(void);
 	*(void **)&entry = dlsym(handle, "ldb_index_table");
 	const ldb_index *t = entry ? entry() : NULL;
@@ -302,6 +345,7 @@ ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error 
 	}
 	if (status == LDB_OK) {
 		describe_params(out);
+		snprintf(out->label, sizeof out->label, "%s", out->index->name);
 		out->code_hash = hash_file(out->path);
 	}
 	return status;

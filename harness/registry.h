@@ -15,6 +15,7 @@
 typedef struct {
 	const ldb_index *index;
 	double params[LDB_MAX_PARAMS];
+	char label[128];       /* name in the CSV: the index's, or name@path for a second build */
 	char params_text[256]; /* "leaves=0;root=auto": all of them, as the CSV has it */
 	char path[PATH_MAX];   /* the shared object */
 	uint64_t code_hash;    /* XXH3-64 of it: part of what defines a cell */
@@ -26,6 +27,9 @@ typedef struct {
  * limits, not a plug-in, missing symbols, another ABI version.
  */
 ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error *err);
+
+/* XXH3-64 of the running driver: part of what defines a cell. */
+uint64_t ldb_driver_hash(void);
 
 /* Names of the plug-ins of a family ("indexes", "sorts", "joins"), sorted; free with
  * ldb_names_free. *count = 0 and NULL when there are none. */

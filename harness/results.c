@@ -2,8 +2,10 @@
 #include "results.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,14 +70,27 @@ ldb_status ldb_results_folder(const char *dir, char out[PATH_MAX], ldb_error *er
 	return LDB_OK;
 }
 
+ldb_status ldb_results_lock(const char *dir, ldb_error *err)
+{
+	const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* held until the end */
+	if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
+		return LDB_OK; /* not every file system has locks */
+	if (fd >= 0)
+		close(fd);
+	return ldb_fail(err, LDB_IO, "wait for it, or choose another --out", dir,
+			fd >= 0 ? "another run is writing here" : "can't be opened");
+}
+
 static ldb_status write_json(const ldb_run_json *run, ldb_error *err)
 {
 	char fresh[PATH_MAX + 8];
 	snprintf(fresh, sizeof fresh, "%s.new", run->path);
-	if (json_dump_file(run->root, fresh, JSON_INDENT(2)) != 0 || rename(fresh, run->path) != 0)
-		return ldb_fail(err, LDB_IO, "free some space, or choose another --out", run->path,
-				"can't be written: %s", strerror(errno));
-	return LDB_OK;
+	if (json_dump_file(run->root, fresh, JSON_INDENT(2)) == 0 && rename(fresh, run->path) == 0)
+		return LDB_OK;
+	ldb_status status = ldb_fail(err, LDB_IO, "free some space, or choose another --out",
+				     run->path, "can't be written: %s", strerror(errno));
+	unlink(fresh);
+	return status;
 }
 
 static json_t *competitors_json(const ldb_plan *plan)
@@ -122,8 +137,13 @@ ldb_status ldb_run_json_start(const char *dir, const ldb_plan *plan, int argc, c
 	*out = (ldb_run_json){.number = 1};
 	snprintf(out->path, sizeof out->path, "%.4000s/run.json", dir);
 	json_t *old = resume ? json_load_file(out->path, 0, NULL) : NULL;
-	json_t *sessions = old ? json_incref(json_object_get(old, "sessions")) : NULL;
+	json_t *sessions = json_incref(json_object_get(old, "sessions"));
+	json_t *datasets = json_incref(json_object_get(old, "datasets"));
 	json_decref(old);
+	if (!json_is_object(datasets)) {
+		json_decref(datasets);
+		datasets = json_object();
+	}
 	if (!json_is_array(sessions)) {
 		json_decref(sessions);
 		sessions = json_array();
@@ -145,7 +165,7 @@ ldb_status ldb_run_json_start(const char *dir, const ldb_plan *plan, int argc, c
 		"reference", e->competitors[ldb_reference(e)].index->name, "seed",
 		(json_int_t)e->seed, "machine", json_object_get(out->session, "machine"), "config",
 		config, "experiments", experiments_json(plan), "competitors",
-		competitors_json(plan), "datasets", json_object(), "sessions", sessions);
+		competitors_json(plan), "datasets", datasets, "sessions", sessions);
 	if (!out->root || !out->session)
 		return ldb_fail_oom(err, out->path, sizeof *out);
 	return write_json(out, err);
@@ -181,22 +201,25 @@ ldb_status ldb_run_json_end(ldb_run_json *run, const char *how, ldb_error *err)
 
 typedef struct {
 	uint64_t hash;
-	size_t ok, bad;
+	size_t ok, bad, reps;
 } tally;
 
 typedef struct {
 	tally *cells;
 	size_t count;
-	size_t reps;
 	bool oom;
 } tallies;
 
-static uint64_t row_cell(const ldb_read_row *row)
+/* The cell's hash and how many rounds it was to have: "cell=0123456789abcdef/10". */
+static uint64_t row_cell(const ldb_read_row *row, size_t *reps)
 {
-	char text[32];
-	return ldb_note_get(ldb_field(row, "note"), "cell", text, sizeof text)
-		       ? strtoull(text, NULL, 16)
-		       : 0;
+	char text[64];
+	unsigned long long hash = 0;
+	*reps = 0;
+	if (!ldb_note_get(ldb_field(row, "note"), "cell", text, sizeof text) ||
+	    sscanf(text, "%llx/%zu", &hash, reps) != 2)
+		return 0;
+	return hash;
 }
 
 static tally *find_tally(tallies *t, uint64_t hash)
@@ -210,7 +233,8 @@ static tally *find_tally(tallies *t, uint64_t hash)
 static void count_row(void *user, const ldb_read_row *row)
 {
 	tallies *t = user;
-	uint64_t hash = row_cell(row);
+	size_t reps;
+	uint64_t hash = row_cell(row, &reps);
 	tally *one = find_tally(t, hash);
 	if (!one) {
 		tally *more = realloc(t->cells, (t->count + 1) * sizeof *more);
@@ -220,7 +244,7 @@ static void count_row(void *user, const ldb_read_row *row)
 		}
 		t->cells = more;
 		one = &more[t->count++];
-		*one = (tally){.hash = hash};
+		*one = (tally){.hash = hash, .reps = reps};
 	}
 	if (strcmp(ldb_field(row, "status"), "ok") == 0)
 		one->ok++;
@@ -228,15 +252,16 @@ static void count_row(void *user, const ldb_read_row *row)
 		one->bad++;
 }
 
-static bool is_complete(const tally *one, size_t reps)
+static bool is_complete(const tally *one)
 {
-	return one && one->hash && one->ok >= reps && !one->bad;
+	return one && one->hash && one->ok >= one->reps && !one->bad;
 }
 
 static bool keep_row(void *user, const ldb_read_row *row)
 {
 	tallies *t = user;
-	return is_complete(find_tally(t, row_cell(row)), t->reps);
+	size_t reps;
+	return is_complete(find_tally(t, row_cell(row, &reps)));
 }
 
 static int compare_hashes(const void *a, const void *b)
@@ -245,17 +270,16 @@ static int compare_hashes(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-ldb_status ldb_results_complete(const char *dir, size_t reps, uint64_t **hashes, size_t *count,
-				ldb_error *err)
+ldb_status ldb_results_complete(const char *dir, uint64_t **hashes, size_t *count, ldb_error *err)
 {
-	tallies t = {.reps = reps};
+	tallies t = {.count = 0};
 	*count = 0;
 	ldb_status status = ldb_samples_read(dir, count_row, &t, err);
 	*hashes = calloc(t.count + 1, sizeof **hashes);
 	if (status == LDB_OK && (t.oom || !*hashes))
 		status = ldb_fail_oom(err, "--resume", t.count * sizeof *t.cells);
 	for (size_t i = 0; i < t.count && status == LDB_OK; i++)
-		if (is_complete(&t.cells[i], reps))
+		if (is_complete(&t.cells[i]))
 			(*hashes)[(*count)++] = t.cells[i].hash;
 	if (status == LDB_OK) {
 		qsort(*hashes, *count, sizeof **hashes, compare_hashes);

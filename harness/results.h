@@ -9,6 +9,8 @@
 
 /* Makes DIR; NULL chooses ROOT/results/<date>-<machine>, with -2, -3 .. when there is one. */
 ldb_status ldb_results_folder(const char *dir, char out[PATH_MAX], ldb_error *err);
+/* Makes this process the only one to write in DIR, for as long as it runs. */
+ldb_status ldb_results_lock(const char *dir, ldb_error *err);
 /* Are there samples in DIR? */
 bool ldb_results_exist(const char *dir);
 
@@ -26,10 +28,9 @@ void ldb_run_json_dataset(void *user, const ldb_dataset *data);
 ldb_status ldb_run_json_end(ldb_run_json *run, const char *how, ldb_error *err);
 
 /*
- * For --resume: hashes of the cells that have at least `reps` ok rows and no other, sorted; free().
- * The rows of other cells move to superseded.csv, since they will be measured anew.
+ * For --resume: hashes of the cells that have all their rounds, ok, and no other row, sorted;
+ * free(). The rows of other cells move to superseded.csv, since they will be measured anew.
  */
-ldb_status ldb_results_complete(const char *dir, size_t reps, uint64_t **hashes, size_t *count,
-				ldb_error *err);
+ldb_status ldb_results_complete(const char *dir, uint64_t **hashes, size_t *count, ldb_error *err);
 
 #endif

@@ -18,7 +18,11 @@
 #include "clock.h"
 #include "counters.h"
 
+static size_t held_before_build; /* by this process, of ldb_alloc */
+
 enum { BLOCK = 1024 }; /* queries per call of a competitor: queries and answers fit in L1 */
+
+static size_t first_cpu; /* shards side by side start from different ones */
 
 void ldb_pin(size_t i)
 {
@@ -29,7 +33,7 @@ void ldb_pin(size_t i)
 	size_t count = (size_t)CPU_COUNT(&allowed);
 	if (!known || !count)
 		return;
-	size_t skip = count - 1 - i % count;
+	size_t skip = count - 1 - (i + first_cpu) % count;
 	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
 			continue;
@@ -71,13 +75,42 @@ static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *s
 	return sum;
 }
 
+/* Holds threads back until all are there, or sends them home when one could not be started. */
+typedef struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	size_t waiting, expected;
+	bool cancelled;
+} gate;
+
+/* True: go. False: the pass is off. */
+static bool gate_wait(gate *g)
+{
+	pthread_mutex_lock(&g->mutex);
+	if (++g->waiting == g->expected)
+		pthread_cond_broadcast(&g->changed);
+	while (g->waiting < g->expected && !g->cancelled)
+		pthread_cond_wait(&g->changed, &g->mutex);
+	bool go = !g->cancelled;
+	pthread_mutex_unlock(&g->mutex);
+	return go;
+}
+
+static void gate_cancel(gate *g)
+{
+	pthread_mutex_lock(&g->mutex);
+	g->cancelled = true;
+	pthread_cond_broadcast(&g->changed);
+	pthread_mutex_unlock(&g->mutex);
+}
+
 /* One thread of a pass. */
 typedef struct {
 	const ldb_job *job;
 	const void *self;
 	const ldb_command *command;
 	const ldb_query_set *set;
-	pthread_barrier_t *barrier; /* NULL when alone */
+	gate *start; /* NULL when alone */
 	size_t number;
 	uint64_t start_ns, end_ns, cpu_start_ns, cpu_end_ns, own_cpu_ns, checksum;
 	double counters[LDB_COUNTERS];
@@ -92,9 +125,10 @@ static void *run_lane(void *argument)
 	/* Half the set away, so that the timed queries are not those just asked. */
 	ask(l->job, l->self, l->set, c->mode, (start + l->set->count / 2) % l->set->count,
 	    c->warm_ops);
-	ldb_counting counting = ldb_counters_start(c->round);
-	if (l->barrier)
-		pthread_barrier_wait(l->barrier);
+	ldb_counting counting = ldb_counters_prepare(c->round);
+	if (l->start && !gate_wait(l->start))
+		return NULL;
+	ldb_counters_start(&counting);
 	l->cpu_start_ns = ldb_cpu_ns();
 	const uint64_t own_start_ns = ldb_thread_cpu_ns();
 	l->start_ns = ldb_now_ns();
@@ -119,39 +153,11 @@ static size_t status_kb(const char *field)
 	return kb;
 }
 
-/* Starts the threads, the first in this one, and adds up what they saw. */
-static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb_reply *reply)
+/* What the threads saw together: from the first start to the last end. */
+static void add_up(const lane *lanes, size_t threads, ldb_reply *reply)
 {
-	static lane lanes[LDB_MAX_THREADS];
-	pthread_t threads[LDB_MAX_THREADS];
-	pthread_barrier_t barrier;
-	pthread_barrier_init(&barrier, NULL, (unsigned)c->threads);
-	size_t started = 0;
-	for (size_t t = 0; t < c->threads; t++)
-		lanes[t] = (lane){.job = job,
-				  .self = self,
-				  .command = c,
-				  .set = &job->queries->sets[c->set],
-				  .barrier = c->threads > 1 ? &barrier : NULL,
-				  .number = t};
-	for (size_t t = 1; t < c->threads; t++, started++)
-		if (pthread_create(&threads[t], NULL, run_lane, &lanes[t]) != 0)
-			break;
-	if (started + 1 < c->threads) {
-		/* The started ones wait for threads that will never come: this process is done for.
-		 */
-		reply->status = LDB_ROW_ERROR;
-		snprintf(reply->note, sizeof reply->note,
-			 "only %zu of %zu threads could be started", started + 1, c->threads);
-		return;
-	}
-	run_lane(&lanes[0]);
-	for (size_t t = 1; t < c->threads; t++)
-		pthread_join(threads[t], NULL);
-	pthread_barrier_destroy(&barrier);
-
 	lane all = lanes[0];
-	for (size_t t = 1; t < c->threads; t++) {
+	for (size_t t = 1; t < threads; t++) {
 		const lane *l = &lanes[t];
 		all.start_ns = l->start_ns < all.start_ns ? l->start_ns : all.start_ns;
 		all.end_ns = l->end_ns > all.end_ns ? l->end_ns : all.end_ns;
@@ -167,6 +173,8 @@ static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb
 	reply->cpu_ns = (double)(all.cpu_end_ns - all.cpu_start_ns);
 	reply->checksum = all.checksum;
 	memcpy(reply->counters, all.counters, sizeof all.counters);
+	reply->own_cpu_ns = (double)all.own_cpu_ns;
+	reply->index_bytes = (double)(ldb_alloc_held() - held_before_build);
 	reply->peak_rss_bytes = (double)status_kb("VmHWM:") * 1024;
 	/* CPU time that is not these threads' own was spent by others, hidden ones. */
 	double own = (double)all.own_cpu_ns, hidden = reply->cpu_ns - own;
@@ -175,8 +183,42 @@ static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb
 		snprintf(reply->note, sizeof reply->note,
 			 "uses more threads than the %zu it was given: %.0f %% of its CPU time is "
 			 "others'",
-			 c->threads, 100 * hidden / reply->cpu_ns);
+			 threads, 100 * hidden / reply->cpu_ns);
 	}
+}
+
+/* Starts the threads, the first in this one, and adds up what they saw. */
+static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb_reply *reply)
+{
+	static lane lanes[LDB_MAX_THREADS];
+	pthread_t threads[LDB_MAX_THREADS];
+	gate start = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+		      .changed = PTHREAD_COND_INITIALIZER,
+		      .expected = c->threads};
+	size_t started = 1;
+	for (size_t t = 0; t < c->threads; t++)
+		lanes[t] = (lane){.job = job,
+				  .self = self,
+				  .command = c,
+				  .set = &job->queries->sets[c->set],
+				  .start = c->threads > 1 ? &start : NULL,
+				  .number = t};
+	for (size_t t = 1; t < c->threads; t++, started++)
+		if (pthread_create(&threads[t], NULL, run_lane, &lanes[t]) != 0)
+			break;
+	if (started < c->threads)
+		gate_cancel(&start);
+	else
+		run_lane(&lanes[0]);
+	for (size_t t = 1; t < started; t++)
+		pthread_join(threads[t], NULL);
+	if (started == c->threads) {
+		add_up(lanes, c->threads, reply);
+		return;
+	}
+	reply->status = LDB_ROW_ERROR;
+	snprintf(reply->note, sizeof reply->note, "only %zu of %zu threads could be started",
+		 started, c->threads);
 }
 
 /* What copying and folding cost: no index can be faster. */
@@ -230,12 +272,17 @@ static ldb_row_status row_status(ldb_status status)
 }
 
 /* Memory the index holds outside ldb_alloc makes its size unknown: said, and left empty. */
-static void report_bytes(const ldb_job *job, const void *self, size_t held, ldb_reply *reply)
+static void report_bytes(const ldb_job *job, const void *self, size_t held, size_t mapped,
+			 ldb_reply *reply)
 {
 	size_t foreign = ldb_alloc_foreign(), claimed = job->competitor->index->bytes(self);
 	size_t length = strlen(reply->note);
 	reply->index_bytes = (double)held;
-	if (foreign != SIZE_MAX && foreign > held / 10 + (1u << 20)) {
+	if (foreign == SIZE_MAX)
+		foreign = 0; /* under a sanitizer nobody knows */
+	else if (mapped > held + held / 10 + ((size_t)16 << 20) && mapped - held > foreign)
+		foreign = mapped - held; /* by mmap, past malloc as well */
+	if (foreign > held / 10 + ((size_t)1 << 20)) {
 		reply->index_bytes = NAN;
 		snprintf(reply->note + length, sizeof reply->note - length,
 			 "%shides=%zu bytes outside ldb_alloc", length ? "; " : "", foreign);
@@ -245,11 +292,11 @@ static void report_bytes(const ldb_job *job, const void *self, size_t held, ldb_
 	}
 }
 
-static void report_pages(ldb_pages pages, ldb_reply *reply)
+static void report_pages(ldb_reply *reply)
 {
-	double share = ldb_huge_share();
+	double share = reply->huge_share = ldb_huge_share();
 	size_t length = strlen(reply->note);
-	if (pages != LDB_PAGES_4K && share >= 0)
+	if (share >= 0)
 		snprintf(reply->note + length, sizeof reply->note - length, "%shuge=%.2f",
 			 length ? "; " : "", share);
 }
@@ -259,7 +306,8 @@ static void build(const ldb_job *job, bool validate, void **self, ldb_reply *rep
 	const ldb_index *index = job->competitor->index;
 	ldb_error err = {.subject = ""};
 	ldb_alloc_setup(job->pages, job->memory_bytes);
-	const size_t before = ldb_alloc_held();
+	held_before_build = ldb_alloc_held();
+	const size_t anonymous_kb = status_kb("RssAnon:") + status_kb("HugetlbPages:");
 	uint64_t start = ldb_now_ns();
 	ldb_status status =
 		index->build(self, job->data->keys, job->data->n, job->competitor->params, &err);
@@ -282,11 +330,12 @@ static void build(const ldb_job *job, bool validate, void **self, ldb_reply *rep
 	for (char *c = reply->note; *c; c++)
 		if (*c == ';')
 			*c = ' ';
-	report_bytes(job, *self, ldb_alloc_held() - before, reply);
-	report_pages(job->pages, reply);
+	const size_t grown_kb = status_kb("RssAnon:") + status_kb("HugetlbPages:") - anonymous_kb;
+	report_bytes(job, *self, ldb_alloc_held() - held_before_build,
+		     (ptrdiff_t)grown_kb > 0 ? grown_kb * 1024 : 0, reply);
+	report_pages(reply);
 	measure_windows(job, *self, reply);
 	reply->floor_ns = measure_floor(job);
-	reply->has_batch = index->lookup_batch != NULL;
 }
 
 /* Every answer of the set in that mode; the first wrong one into the note. */
@@ -315,11 +364,14 @@ static void verify(const ldb_job *job, const void *self, const ldb_command *c, l
 			ldb_key key = q[i];
 			if (set->chained)
 				key += set->answer[at + i ? at + i - 1 : set->count - 1];
+			char answered[24], expected[24];
+			snprintf(answered, sizeof answered, "%llu", (unsigned long long)out[i]);
+			snprintf(expected, sizeof expected, "%llu", (unsigned long long)want);
 			reply->status = LDB_ROW_WRONG;
 			snprintf(reply->note, sizeof reply->note,
-				 "%s: key %llu answered %lld, expected %lld",
-				 ldb_mode_name(c->mode), (unsigned long long)key, (long long)out[i],
-				 (long long)want);
+				 "%s: key %llu answered %s, expected %s", ldb_mode_name(c->mode),
+				 (unsigned long long)key, out[i] == LDB_NONE ? "none" : answered,
+				 want == LDB_NONE ? "none" : expected);
 			return;
 		}
 		carry = out[length - 1];
@@ -349,6 +401,7 @@ void ldb_worker_main(int socket, const ldb_job *job)
 		      oom); /* out of memory: the kernel takes the worker, not the results */
 		fclose(oom);
 	}
+	first_cpu = job->first_cpu;
 	ldb_pin(0);
 	ldb_counters_setup();
 	void *self = NULL;

@@ -26,10 +26,10 @@ typedef struct {
 	char note[384];
 	/* BUILD */
 	double build_ns, tune_ns, index_bytes, err_log2_mean, err_max;
-	double floor_ns; /* what the harness itself costs per lookup */
-	bool has_batch;
+	double huge_share; /* of large mappings; < 0: not known */
+	double floor_ns;   /* what the harness itself costs per lookup */
 	/* PASS */
-	double elapsed_ns, cpu_ns, peak_rss_bytes;
+	double elapsed_ns, cpu_ns, own_cpu_ns, peak_rss_bytes; /* index_bytes too: it may grow */
 	uint64_t checksum;
 	double counters[LDB_COUNTERS]; /* totals */
 } ldb_reply;
@@ -40,7 +40,8 @@ typedef struct {
 	const ldb_payload *payload;
 	const ldb_queries *queries;
 	ldb_pages pages;
-	size_t memory_bytes; /* most that ldb_alloc may hold */
+	size_t memory_bytes; /* most that ldb_alloc may hold, not 0 */
+	size_t first_cpu;    /* threads are pinned from this one on, counted from the last down */
 } ldb_job;
 
 /* Serves commands from the socket until it closes. Never returns. */

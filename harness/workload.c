@@ -35,8 +35,9 @@ ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *er
 		const char *names[KINDS];
 		for (int i = 0; i < KINDS; i++)
 			names[i] = kinds[i].name;
-		const char *near = ldb_nearest(text, names, KINDS);
-		char remedy[160];
+		char word[32], remedy[160];
+		snprintf(word, sizeof word, "%.*s", length < 31 ? (int)length : 31, text);
+		const char *near = ldb_nearest(word, names, KINDS);
 		snprintf(remedy, sizeof remedy,
 			 "%s%s%sknown: uniform, zipf, sorted, hot, absent, lower_bound",
 			 near ? "did you mean " : "", near ? near : "", near ? "? " : "");

@@ -60,6 +60,14 @@ def best(members, names, reference):
     return min(cells, key=lambda c: ldbstats.interval(c.values).median) if cells else None
 
 
+def span(some, all_sizes):
+    """"10K to 3M" for neighbours, else "10K, 3M"."""
+    first = all_sizes.index(some[0])
+    if len(some) > 2 and all_sizes[first:first + len(some)] == some:
+        return f"{some[0]} to {some[-1]}"
+    return ", ".join(some)
+
+
 def headline(sizes, style):
     """(headline, second line): only what the rounds at the largest size say."""
     n = max(sizes)
@@ -85,7 +93,8 @@ def headline(sizes, style):
     for size in sorted(sizes)[:-1]:
         order = ldbresults.order_between(sizes[size][1], sizes[size][0], sizes[size][2])
         other.setdefault(words[order], []).append(size_text(size))
-    second += [f"{word} at {', '.join(at)}" for word, at in other.items()]
+    smaller = [size_text(size) for size in sorted(sizes)[:-1]]
+    second += [f"{word} at {span(at, smaller)}" for word, at in other.items()]
     return text, "; ".join(second)
 
 

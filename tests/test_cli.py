@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -146,6 +147,29 @@ class Liars(Temporary):
         for row in self.status_of("hides_memory", code=0):
             self.assertEqual(row["index_bytes"], "")
             self.assertIn("hides=", row["note"])
+
+    @unittest.skipIf(SANITIZED, "malloc is the sanitizer's")
+    def test_mapped_memory_makes_the_size_unknown(self):
+        for row in self.status_of("maps_memory", code=0):
+            self.assertEqual(row["index_bytes"], "")
+            self.assertIn("hides=", row["note"])
+
+    def test_late_building_makes_the_size_unknown(self):
+        for row in self.status_of("builds_later", code=0):
+            self.assertEqual(row["index_bytes"], "")
+            self.assertIn("grows=", row["note"])
+
+    def test_closed_socket(self):
+        self.assert_fails_as("hangs_up", "crashed", "closed its socket")
+
+    def test_context_switches_are_counted(self):
+        for row in self.status_of("sleeps", "--ops", "500", code=0):
+            self.assertGreater(float(row["context_switches"]), 0.9)
+
+    def test_only_the_wrong_mode_fails(self):
+        table = self.quick(f"{LIARS}/broken_chain.so", "--mode", "independent,chained", code=1)
+        status = {r["mode"]: r["status"] for r in table}
+        self.assertEqual(status, {"independent": "ok", "chained": "wrong"})
 
     def test_size_is_the_allocators(self):
         for row in self.status_of("claims_less", code=0):
@@ -426,7 +450,81 @@ class Lasting(Temporary):
         self.assertIn("can't be written", done.stderr)
 
 
+    def test_one_run_at_a_time_in_a_folder(self):
+        process = self.start()
+        self.wait_for_rows(2)
+        done = ldbench(*self.ARGS, "--out", self.out, "--resume")
+        process.kill()
+        process.wait()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("another run", done.stderr)
+
+    def test_resume_counts_each_experiments_own_rounds(self):
+        path = os.path.join(self.tmp, "x.ini")
+        with open(path, "w") as f:
+            f.write("index = btree\nops = 100\nsize = 1K\n[a]\ndataset = normal\nreps = 2\n"
+                    "[b]\ndataset = uniform_sparse\nreps = 3\n")
+        for extra in ([], ["--resume"], ["--resume"]):
+            done = ldbench("run", path, "--out", self.out, *extra)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(len(rows(self.out)), 5)
+        with open(os.path.join(self.out, "run.json")) as f:
+            self.assertEqual(len(json.load(f)["datasets"]), 2)
+
+    def test_changed_file_is_measured_anew(self):
+        path = os.path.join(self.tmp, "keys_uint64")
+        args = ["run", "--index", "btree", "--dataset", path, "--ops", "100", "--reps", "1",
+                "--out", self.out]
+        for seed, extra in (("1", []), ("2", ["--resume"])):
+            ldbench("dataset", "normal", "--size", "1000", "--seed", seed, "--out", path)
+            done = ldbench(*args, *extra)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("0 failed\n", done.stdout)
+        self.assertNotIn("from before", done.stdout)
+
+
 class Configs(Temporary):
+    def test_repeats_count_once(self):
+        table = self.quick("btree", "--size", "1000,1K,1e3", "--mode", "independent,independent",
+                           "--workload", "zipf,zipf:0.99", "--threads", "1,1")
+        self.assertEqual(len(table), 2)
+
+    def test_two_builds_of_one_index(self):
+        other = os.path.join(self.tmp, "btree.so")
+        shutil.copy(os.path.join(BUILD, "indexes", "btree.so"), other)
+        names = {r["name"] for r in self.quick(f"btree,{other}")}
+        self.assertEqual(names, {"btree", f"btree@{other}"[:128]})
+
+    def test_damaged_plugin(self):
+        damaged = os.path.join(self.tmp, "cut.so")
+        with open(os.path.join(BUILD, "indexes", "btree.so"), "rb") as f:
+            whole = f.read()
+        with open(damaged, "wb") as f:
+            f.write(whole[:9000])
+        for path in (damaged, GOLDEN):
+            done = ldbench("run", "--index", path, "--dataset", "normal", "--out", self.out)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(path, done.stderr)
+
+    def test_too_many_threads_fail_alone(self):
+        if SANITIZED:
+            self.skipTest("a sanitizer needs the address space")
+        done = ldbench("run", "--index", "bsearch", "--dataset", "normal", "--size", "1K",
+                       "--ops", "1000", "--reps", "1", "--threads", "200,1", "--out", self.out,
+                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS,
+                                                             (900 << 20, 900 << 20)))
+        status = {r["threads"]: r["status"] for r in rows(self.out)}
+        self.assertEqual(status, {"200": "error", "1": "ok"}, done.stderr)
+        self.assertIn("threads could be started", done.stderr)
+
+    def test_text_that_is_no_text(self):
+        path = os.path.join(self.tmp, "x.ini")
+        with open(path, "wb") as f:
+            f.write(b"; caf\xe9\n[a]\nindex = btree\ndataset = normal\n")
+        done = ldbench("run", path, "--out", self.out)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("UTF-8", done.stderr)
+
     def write(self, text):
         path = os.path.join(self.tmp, "x.ini")
         with open(path, "w") as f:
