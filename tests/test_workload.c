@@ -960,6 +960,14 @@ static void test_payload(void **state)
 				    ldb_fold(&q, &beyond[i], 1, &none));
 		ldb_payload_free(&payload);
 	}
+	/* Nor is the first word behind the last record. */
+	const uint64_t words[] = {5, 7, 99};
+	const ldb_payload two = {.words = words, .count = 2, .words_per_record = 1};
+	const ldb_payload none = {0};
+	const ldb_key q = 3;
+	for (ldb_val v = 0; v < 3; v++)
+		assert_int_equal(ldb_fold(&q, &v, 1, &two) - ldb_fold(&q, &v, 1, &none),
+				 v < 2 ? words[v] : 0);
 	assert_int_equal(ldb_payload_make(1000, 0, LDB_PAGES_THP, &payload, NULL), LDB_OK);
 	assert_null(payload.words);
 	ldb_payload_free(&payload);
@@ -1015,7 +1023,7 @@ static void test_fold_sees_wrong_answers(void **state)
 		missed += ldb_fold(d.q, wrong, COUNT, &none) == sum;
 	}
 	assert_true(swapped > 1000);
-	if (missed > swapped / 20)
+	if (missed)
 		fail_msg("%zu of %zu swapped pairs of answers are not seen", missed, swapped);
 	draw_free(&d);
 }
