@@ -162,6 +162,10 @@ bench: all ## get the data, measure indexes at 1K..10M keys, draw the figures (8
 bench-full: all ## the same to 100M keys, on more key sets (about an hour, 24 GiB of memory)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/bench-full.ini
 
+.PHONY: field
+field: all ## the whole field of static indexes at about 10M keys, on nine key sets (half an hour)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/field.ini
+
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini
