@@ -591,9 +591,9 @@ static void test_epsilon_is_kept(void **state)
 static size_t largest_bucket(const radixspline *self)
 {
 	size_t most = 0;
-	for (size_t i = 0; i + 1 < self->table_count; i++)
-		if (self->table[i + 1] - self->table[i] > most)
-			most = self->table[i + 1] - self->table[i];
+	for (size_t i = 0; i + 1 < self->radix.count; i++)
+		if (self->radix.table[i + 1] - self->radix.table[i] > most)
+			most = self->radix.table[i + 1] - self->radix.table[i];
 	return most;
 }
 
@@ -663,7 +663,7 @@ static void test_validate_finds_damage(void **state)
 
 	radixspline *spline = build(splines[0], keys, n, (double[]){0, 8, 0});
 	assert_true(spline->point_count > 10);
-	rs_point *point = &spline->points[5];
+	ldb_spline_point *point = &spline->points[5];
 	point->rank += 30;
 	assert_invalid(splines[0], spline);
 	point->rank -= 30;
@@ -671,9 +671,9 @@ static void test_validate_finds_damage(void **state)
 	point->key = point[1].key;
 	assert_invalid(splines[0], spline);
 	point->key = key;
-	spline->table[spline->table_count / 2]++;
+	spline->radix.table[spline->radix.count / 2]++;
 	assert_invalid(splines[0], spline);
-	spline->table[spline->table_count / 2]--;
+	spline->radix.table[spline->radix.count / 2]--;
 	spline->epsilon = 1;
 	assert_invalid(splines[0], spline);
 	spline->epsilon = 8;

@@ -1,8 +1,8 @@
 /*
  * A compact histogram tree over sorted keys: the read-only form of the Hist-Tree (Crotty:
  * "Hist-Tree: Those Who Ignore It Are Doomed to Learn", CIDR 2021), as it is used by PLEX (Stoian,
- * Kipf, Marcus, Kraska: "Towards Practical Learned Indexing", 2021, section 3). It is cht, and one
- * of the two tops of plex.
+ * Kipf, Marcus, Kraska: "Towards Practical Learned Indexing", AIDB 2021). It is cht, and one of the
+ * two tops of plex.
  *
  * A node cuts its range of keys into `fanout` equal parts, by the next few bits of
  * x = (q - base) << lead. The entry of a part says where its keys start; a part with more than
@@ -18,7 +18,8 @@
  * Else the end is max_error keys away: so many at most has a leaf, but for one case. Keys that are
  * equal can't be told apart by more bits, so they stay in one leaf however many they are. Nor can
  * far outliers, which count as equal to the ends of [base, top]. When there are such long leaves
- * (and only then) the key at the window's end is looked at, and the window moved on if need be.
+ * (and only then) the keys at the ends of a window of max_error keys or more are looked at, and it
+ * is made shorter or moved on.
  *
  * Costs a cache miss for each level. The keys are `stride` words apart, as in ldb/radix.h.
  */
@@ -60,10 +61,21 @@ static inline size_t ldb_cht_bytes(const ldb_cht *self)
 	return self->entries * sizeof *self->table;
 }
 
-/* Moves a window that ends too soon, in a long leaf: doubling steps from its end. */
+/*
+ * The window in what may be a long leaf. Its keys are mostly all equal, so the answer is mostly at
+ * one end of it. One that ends too soon is moved on by doubling steps.
+ */
 static inline void ldb_cht_extend(const ldb_cht *self, const ldb_key *keys, size_t stride,
 				  ldb_key q, size_t *lo, size_t *hi)
 {
+	if (*hi - *lo < self->max_error)
+		return;
+	if (keys[*lo * stride] >= q) {
+		*hi = *lo;
+		return;
+	}
+	if (keys[(*hi - 1) * stride] < q)
+		*lo = *hi;
 	for (size_t step = self->max_error; *hi < self->n && keys[*hi * stride] < q; step *= 2) {
 		*lo = *hi + 1;
 		*hi = self->n - *lo > step ? *lo + step : self->n;
@@ -80,7 +92,7 @@ static inline void ldb_cht_leaf(const ldb_cht *self, const ldb_key *keys, size_t
 	const size_t end = known ? next : most;
 	*lo = start;
 	*hi = end < self->n ? end : self->n;
-	if (self->long_leaves && !known)
+	if (self->long_leaves)
 		ldb_cht_extend(self, keys, stride, q, lo, hi);
 }
 
@@ -97,8 +109,8 @@ static inline void ldb_cht_window(const ldb_cht *self, const ldb_key *keys, size
 	ldb_cht_leaf(self, keys, stride, at, q, lo, hi);
 }
 
-/* ldb_cht_window for a group of at most LDB_GROUP queries that go down together: each round takes one step for each
- * that is not in a leaf yet, and prefetches the next. */
+/* ldb_cht_window for a group of at most LDB_GROUP queries that go down together: each round takes
+ * one step for each that is not in a leaf yet, and prefetches the next. */
 static inline void ldb_cht_windows(const ldb_cht *self, const ldb_key *keys, size_t stride,
 				   const ldb_key *q, size_t count, size_t *lo, size_t *hi)
 {
@@ -254,8 +266,11 @@ static inline void ldb_cht_set_range(ldb_cht *self, const ldb_key *keys, size_t 
 	self->base = self->top = 0;
 	if (n == 0)
 		return;
-	ldb_trim_range(keys, stride, n, !trimmed ? 0 : n / 16 < 32 ? n / 16 : 32, &self->base,
-		       &self->top);
+	ldb_trim_range(keys, stride, n,
+		       !trimmed      ? 0
+		       : n / 16 < 32 ? n / 16
+				     : 32,
+		       &self->base, &self->top);
 	const ldb_key range = self->top - self->base;
 	self->lead = range ? (unsigned)__builtin_clzll(range) : 0;
 }
@@ -265,9 +280,8 @@ static inline void ldb_cht_set_range(ldb_cht *self, const ldb_key *keys, size_t 
  * says how many there will be, about. When it fails nothing is held. The root has only the parts
  * that keys can be in. One entry more than is used, so that there is a next one to each.
  */
-__attribute__((unused)) static ldb_cht_result ldb_cht_build(ldb_cht *self, const ldb_key *keys,
-							     size_t stride, size_t expected,
-							     size_t most)
+__attribute__((unused)) static ldb_cht_result
+ldb_cht_build(ldb_cht *self, const ldb_key *keys, size_t stride, size_t expected, size_t most)
 {
 	ldb_cht_builder b = {.tree = self, .keys = keys, .stride = stride};
 	const size_t fanout = (size_t)1 << self->bits;
@@ -385,8 +399,7 @@ static inline void ldb_cht_groups(const ldb_cht *self, const ldb_cht_task *task,
  * Sampling Without Replacement", JASA 1952), so a sample of keys gives the number of nodes.
  */
 static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task, double weight,
-				   const uint32_t shared[65], uint32_t equal,
-				   ldb_cht_estimate *out)
+				   const uint32_t shared[65], uint32_t equal, ldb_cht_estimate *out)
 {
 	const double n = (double)self->n;
 	const double read = ldb_read_cost(n * (double)task->stride * sizeof(ldb_key));
@@ -410,9 +423,8 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 }
 
 /* Estimates all settings by a sample of keys. */
-__attribute__((unused)) static void ldb_cht_estimate_all(const ldb_cht *self,
-							  const ldb_cht_task *task,
-							  ldb_cht_estimate *out)
+__attribute__((unused)) static void
+ldb_cht_estimate_all(const ldb_cht *self, const ldb_cht_task *task, ldb_cht_estimate *out)
 {
 	const size_t samples = ldb_sample_size(self->n);
 	memset(out, 0, sizeof *out);
@@ -436,7 +448,7 @@ static inline void ldb_cht_refuse(const ldb_cht *self, ldb_cht_estimate *all)
 /* Sets bits and max_error to the cheapest setting that fits, and returns its cost. With none left:
  * two parts, and windows of all keys. */
 __attribute__((unused)) static double ldb_cht_choose(ldb_cht *self, const ldb_cht_estimate *all,
-						      const ldb_cht_task *task, size_t *expected)
+						     const ldb_cht_task *task, size_t *expected)
 {
 	double best = INFINITY;
 	self->bits = 1;

@@ -101,11 +101,27 @@ static inline unsigned ldb_radix_shift_for(ldb_key range, size_t most)
 
 /* --- what a lookup costs, to choose between settings ------------------------------------------ */
 
-/* About the nanoseconds that a random read takes in `bytes` of memory, by the level of cache that
- * holds them. Only ratios matter. */
+/*
+ * About the nanoseconds that a random read takes in `bytes` of memory: those of L1, L2, L3 and of
+ * memory proper at their usual sizes, and steadily more between, as a part is still in the smaller
+ * one. Only ratios matter.
+ */
 static inline double ldb_read_cost(double bytes)
 {
-	return bytes <= 32e3 ? 2 : bytes <= 1e6 ? 5 : bytes <= 16e6 ? 20 : 90;
+	static const struct {
+		double log2_bytes, cost;
+	} level[] = {{15, 2}, {20, 5}, {24, 20}, {28, 90}};
+	const double x = bytes > 1 ? log2(bytes) : 0;
+	if (x <= level[0].log2_bytes)
+		return level[0].cost;
+	for (size_t i = 1; i < sizeof level / sizeof *level; i++) {
+		const double rise = level[i].cost - level[i - 1].cost;
+		if (x < level[i].log2_bytes)
+			return level[i].cost -
+			       rise * (level[i].log2_bytes - x) /
+				       (level[i].log2_bytes - level[i - 1].log2_bytes);
+	}
+	return level[3].cost;
 }
 
 /* The cost of finding one of `count` neighbours that are compared at once when there are at most

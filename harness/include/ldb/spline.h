@@ -160,7 +160,7 @@ static inline int ldb_spline_take(ldb_spline_corridor *c, ldb_spline_point next)
 		dy = (int64_t)(next.rank - c->start.rank);
 		ldb_spline_limit(c, dx, dy, 1, 1);
 	} else {
-		const int upper = above + c->upper_slack < 0, lower = below > c->lower_slack;
+		const int upper = above + c->upper_slack<0, lower = below> c->lower_slack;
 		ldb_spline_limit(c, dx, dy, upper, lower);
 	}
 	c->previous = next;
@@ -172,8 +172,7 @@ static inline int ldb_spline_take(ldb_spline_corridor *c, ldb_spline_point next)
 __attribute__((unused)) static int ldb_spline_fit(const ldb_key *keys, size_t n, uint64_t epsilon,
 						  ldb_spline_sink *sink)
 {
-	ldb_spline_corridor c = {
-		.start = {keys[0], 0}, .epsilon = (int64_t)epsilon, .sink = sink};
+	ldb_spline_corridor c = {.start = {keys[0], 0}, .epsilon = (int64_t)epsilon, .sink = sink};
 	c.previous = c.start;
 	if (!sink->put(sink, c.start))
 		return 0;
@@ -218,8 +217,8 @@ static inline int ldb_spline_put(ldb_spline_sink *sink, ldb_spline_point point)
 
 /* The spline's points in memory of their own, exactly *count of them, to be freed by the caller;
  * NULL when there is no memory. n > 0. */
-__attribute__((unused)) static ldb_spline_point *
-ldb_spline_build(const ldb_key *keys, size_t n, uint64_t epsilon, size_t *count)
+__attribute__((unused)) static ldb_spline_point *ldb_spline_build(const ldb_key *keys, size_t n,
+								  uint64_t epsilon, size_t *count)
 {
 	ldb_spline_list list = {.sink = {ldb_spline_put}, .room = 64};
 	ldb_spline_point *points = NULL;

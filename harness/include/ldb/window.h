@@ -33,6 +33,30 @@ static inline size_t ldb_search_narrow(const ldb_key *keys, size_t n, size_t lo,
 	return from + ldb_count_less8(keys + from, q) + ldb_count_less8(keys + from + 8, q);
 }
 
+/* Asks for the cache line of keys[i]; i may lie behind the end, as nothing is read. */
+static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
+{
+	__builtin_prefetch((const void *)((uintptr_t)keys + i * sizeof *keys));
+}
+
+/* ldb_search_window for windows of hundreds of keys: both keys that may be next are prefetched, so
+ * that the miss of a step overlaps with the next one's. */
+static inline size_t ldb_search_wide(const ldb_key *keys, size_t n, size_t lo, size_t hi, ldb_key q)
+{
+	const ldb_key *base = keys + lo;
+	size_t length = hi - lo;
+	while (length > 16) {
+		const size_t half = length / 2, next = (length - half) / 2; /* next >= 4 */
+		__builtin_prefetch(base + next - 1);
+		__builtin_prefetch(base + half + next - 1);
+		/* The mask, unlike `?:`, can't be turned into a branch. */
+		base += half & (0 - (size_t)(base[half - 1] < q));
+		length -= half;
+	}
+	lo = (size_t)(base - keys);
+	return ldb_search_narrow(keys, n, lo, lo + length, q);
+}
+
 /* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. */
 static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo, size_t hi,
 				       ldb_key q)
@@ -44,12 +68,6 @@ static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo,
 		length -= half;
 	}
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
-}
-
-/* Asks for the cache line of keys[i]; i may lie behind the end, as nothing is read. */
-static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
-{
-	__builtin_prefetch((const void *)((uintptr_t)keys + i * sizeof *keys));
 }
 
 /* Fetches what the search will read first: the whole of a narrow window, the middle of a wide one.
