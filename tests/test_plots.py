@@ -220,7 +220,7 @@ class Demo(Base):
     def test_fastest_learned_and_unknown_choices(self):
         self.assertTrue(any("fastest" in t or "RMI" in t
                             for t in self.draw("--learned", "best")))
-        self.assertTrue(any(t.startswith("pgm") for t in self.draw("--learned", "pgm")))
+        self.assertTrue(any(t.startswith("PGM") for t in self.draw("--learned", "pgm")))
         self.assertEqual(run_figures("--demo", self.dir, "--learned", "nosuch").returncode, 1)
         self.assertEqual(run_figures("--demo", self.dir, "--dataset", "nosuch").returncode, 1)
         self.assertEqual(run_figures(self.dir, "--mode", "chained").returncode, 2)

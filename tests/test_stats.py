@@ -1,7 +1,7 @@
 """Tests of scripts/ldbstats.py, scripts/ldbresults.py and scripts/summarize.
 
 /usr/bin/python3 -m unittest discover -s tests -p 'test_stats.py'
-After a wanted change: LDB_GOLDEN=write, then review the diff of tests/golden/.
+After a wanted change: LDB_UPDATE_GOLDEN=1, then review the diff of tests/golden/.
 """
 
 import csv
@@ -395,11 +395,11 @@ class Golden(Folder):
             summary = file.read()
         for name, text in (("summary.csv", summary), ("screen.txt", screen)):
             path = os.path.join(golden, name)
-            if os.environ.get("LDB_GOLDEN") == "write":
+            if os.environ.get("LDB_UPDATE_GOLDEN"):
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(text)
             with open(path, encoding="utf-8") as file:
-                self.assertEqual(text, file.read(), f"{name}: LDB_GOLDEN=write after review")
+                self.assertEqual(text, file.read(), f"{name}: LDB_UPDATE_GOLDEN=1 after review")
 
 
 if __name__ == "__main__":
