@@ -1,0 +1,350 @@
+/*
+ * The plug-in around the PGM-index: parameters, lookups, the batched pipeline, checks. The model
+ * itself is in pgm.h.
+ */
+#include "clock.h"
+#include "ldb/loops.h"
+#include "ldb/window.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pgm.h"
+
+static inline ldb_val pgm_find(const pgm *self, ldb_key q)
+{
+	if (q <= self->min)
+		return self->min_answer;
+	const size_t width = self->level[0].width;
+	const size_t lo = pgm_window_low(pgm_predict(pgm_descend(self, q), q), width);
+	const size_t rank = pgm_search_keys(self->keys, self->n, lo, width, q);
+	return rank < self->n ? rank : LDB_NONE;
+}
+
+LDB_INDEX_LOOPS(pgm, pgm_find)
+
+/* --- batched lookup --------------------------------------------------------------------------- */
+
+/* Asks for low[0..width + 1], or the middle of what will be halved first. */
+static inline void prefetch_segments(const pgm_segment *low, size_t width)
+{
+	if (width > 16) {
+		__builtin_prefetch(low + width / 2);
+		return;
+	}
+	for (size_t i = 0; i <= width; i += 4)
+		__builtin_prefetch(low + i);
+	__builtin_prefetch(low + width + 1);
+}
+
+/* PGM_COUNTED for a group: its misses overlap anyway, so fewer lines are better. */
+#define COUNTED 24
+
+/* Asks for the keys that the search in a window of this length reads next. */
+static inline void prefetch_keys(const ldb_key *keys, size_t lo, size_t length)
+{
+	if (length > COUNTED) {
+		const size_t quarter = pgm_quarter(length);
+		for (size_t i = 1; i <= 3; i++)
+			ldb_prefetch_key(keys, lo + i * quarter - 1);
+		return;
+	}
+	for (size_t i = 0; i < length; i += 8)
+		ldb_prefetch_key(keys, lo + i);
+	ldb_prefetch_key(keys, lo + length - 1);
+}
+
+/* pgm_search_keys for a group whose windows have been prefetched. */
+static inline void search_keys(const pgm *self, const ldb_key *q, size_t *lo, size_t count,
+			       ldb_val *out)
+{
+	size_t length = self->level[0].width;
+	while (length > COUNTED) {
+		const size_t quarter = pgm_quarter(length);
+		length = quarter - 1;
+		for (size_t i = 0; i < count; i++) {
+			lo[i] = pgm_cut(self->keys, lo[i], quarter, q[i]);
+			prefetch_keys(self->keys, lo[i], length);
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		const size_t rank = pgm_count_keys(self->keys, self->n, lo[i], length, q[i]);
+		out[i] = q[i] <= self->min ? 0 : rank < self->n ? rank : LDB_NONE;
+	}
+}
+
+/*
+ * A group of queries goes down the levels together: each stage asks for the cache lines of the next
+ * one, so the misses of the whole group overlap. The levels see queries clamped to above min.
+ */
+static inline void pgm_lookup_group(const pgm *self, const ldb_key *q, size_t count, ldb_val *out)
+{
+	const pgm_segment *segment[LDB_GROUP];
+	ldb_key c[LDB_GROUP];
+	size_t lo[LDB_GROUP];
+	for (size_t i = 0; i < count; i++) {
+		c[i] = q[i] > self->min ? q[i] : self->min + 1;
+		segment[i] = pgm_search_top(self, c[i]);
+		__builtin_prefetch(segment[i]);
+		__builtin_prefetch(segment[i] + 1);
+	}
+	for (size_t l = self->level_count - 1; l > 0; l--) {
+		const size_t width = self->level[l].width;
+		const pgm_segment *below = self->segments + self->level[l - 1].begin;
+		for (size_t i = 0; i < count; i++) {
+			segment[i] = below + pgm_window_low(pgm_predict(segment[i], c[i]), width);
+			prefetch_segments(segment[i], width);
+		}
+		for (size_t i = 0; i < count; i++)
+			segment[i] = pgm_search_segments(segment[i], width, c[i]);
+	}
+	const size_t width = self->level[0].width;
+	for (size_t i = 0; i < count; i++) {
+		lo[i] = pgm_window_low(pgm_predict(segment[i], c[i]), width);
+		prefetch_keys(self->keys, lo[i], width);
+	}
+	search_keys(self, q, lo, count, out);
+}
+
+static void pgm_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
+{
+	const pgm *index = self;
+	if (index->min == LDB_KEY_MAX) { /* no query is above it: nothing to search */
+		pgm_lookup(self, q, n, out);
+		return;
+	}
+	size_t i = 0;
+	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
+		pgm_lookup_group(index, q + i, LDB_GROUP, out + i);
+	if (i < n)
+		pgm_lookup_group(index, q + i, n - i, out + i);
+}
+
+static void pgm_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
+{
+	const pgm *index = self;
+	*lo = *hi = 0;
+	if (q > index->min) {
+		*hi = pgm_predict(pgm_descend(index, q), q);
+		*lo = pgm_window_low(*hi, index->level[0].width);
+	}
+}
+
+/* --- build ------------------------------------------------------------------------------------ */
+
+enum { PARAM_EPSILON, PARAM_EPSILON_RECURSIVE };
+
+static const ldb_param params_table[] = {
+	{.name = "epsilon",
+	 .help = "most ranks a line may be off; 0: the least that keeps the index small",
+	 .def = 0,
+	 .min = 0,
+	 .max = 1 << 16},
+	{.name = "epsilon_recursive",
+	 .help = "the same for the levels above, in segments of the level below",
+	 .def = PGM_EPSILON_RECURSIVE,
+	 .min = 1,
+	 .max = 1 << 16},
+	{.name = NULL},
+};
+
+static void pgm_destroy(void *self)
+{
+	pgm *index = self;
+	ldb_free(index->segments, index->segment_count * sizeof *index->segments);
+	ldb_free(index->top_keys, index->top_count * sizeof *index->top_keys);
+	ldb_free(index, sizeof *index);
+}
+
+/* All but the empty index. */
+static ldb_status build_model(pgm *index, const double *params, ldb_error *err)
+{
+	index->epsilon = (uint64_t)params[PARAM_EPSILON];
+	index->epsilon_recursive = (uint64_t)params[PARAM_EPSILON_RECURSIVE];
+	if (index->epsilon == 0) {
+		const uint64_t start_ns = ldb_now_ns();
+		index->epsilon = pgm_choose_epsilon(index->keys, index->n);
+		index->tune_ns = ldb_now_ns() - start_ns;
+		if (index->epsilon == 0)
+			return ldb_fail_oom(err, "pgm: hulls", sizeof(ldb_key));
+	}
+	return pgm_build_levels(index, err);
+}
+
+static ldb_status pgm_build(void **self, const ldb_key *keys, size_t n, const double *params,
+			    ldb_error *err)
+{
+	if (n >= UINT32_MAX)
+		return ldb_fail(err, LDB_UNSUPPORTED, "take fewer than 2^32 - 1 keys",
+				"pgm: number of keys", "%zu", n);
+	pgm *index = ldb_alloc(sizeof *index);
+	if (!index)
+		return ldb_fail_oom(err, "pgm", sizeof *index);
+	memset(index, 0, sizeof *index);
+	index->keys = keys;
+	index->n = n;
+	index->min = n ? keys[0] : LDB_KEY_MAX;
+	index->min_answer = n ? 0 : LDB_NONE;
+	const ldb_status status = n ? build_model(index, params, err) : LDB_OK;
+	if (status != LDB_OK) {
+		pgm_destroy(index);
+		return status;
+	}
+	*self = index;
+	return LDB_OK;
+}
+
+static size_t pgm_bytes(const void *self)
+{
+	const pgm *index = self;
+	return sizeof *index + index->segment_count * sizeof *index->segments +
+	       index->top_count * sizeof *index->top_keys;
+}
+
+static void pgm_info(const void *self, ldb_index_info *out)
+{
+	const pgm *index = self;
+	out->tune_ns = index->tune_ns;
+	if (index->tune_ns)
+		snprintf(out->chosen, sizeof out->chosen, "epsilon=%" PRIu64, index->epsilon);
+}
+
+/* --- validate --------------------------------------------------------------------------------- */
+
+#define REMEDY "report it with the dataset and the parameters"
+/* Of more keys than this only some are asked for. */
+#define CHECKED_KEYS ((size_t)1 << 22)
+
+static ldb_status check_window(const pgm *index, ldb_key q, size_t rank, ldb_error *err)
+{
+	size_t lo, hi;
+	pgm_window(index, q, &lo, &hi);
+	if (lo <= rank && rank <= hi && hi <= index->n)
+		return LDB_OK;
+	return ldb_fail(err, LDB_INVALID, REMEDY,
+			"pgm: the window of a query does not hold its rank",
+			"query %" PRIu64 ", rank %zu, window [%zu, %zu]", q, rank, lo, hi);
+}
+
+/* Every key, and both ends of every gap: windows move in one direction between them. */
+static ldb_status check_windows(const pgm *index, ldb_error *err)
+{
+	const ldb_key *keys = index->keys;
+	const size_t n = index->n, step = n / CHECKED_KEYS + 1;
+	ldb_status status = check_window(index, 0, 0, err);
+	if (status == LDB_OK && keys[n - 1] < LDB_KEY_MAX)
+		status = check_window(index, LDB_KEY_MAX, n, err);
+	for (size_t i = 0; i < n && status == LDB_OK; i += step) {
+		if (i > 0 && keys[i] == keys[i - 1])
+			continue;
+		status = check_window(index, keys[i], i, err);
+		if (status == LDB_OK && keys[i] > 0 && (i == 0 || keys[i - 1] < keys[i] - 1))
+			status = check_window(index, keys[i] - 1, i, err);
+		if (status == LDB_OK && i > 0)
+			status = check_window(index, keys[i - 1] + 1, i, err);
+	}
+	return status;
+}
+
+static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
+{
+	const pgm_level *level = &index->level[l];
+	const pgm_segment *s = index->segments + level->begin;
+	const size_t last = l ? index->level[l - 1].count - 1 : index->n;
+	const size_t epsilon = l ? index->epsilon_recursive : index->epsilon;
+	if (s[0].key != index->min)
+		return ldb_fail(err, LDB_INVALID, REMEDY,
+				"pgm: a level does not begin with the first key",
+				"level %zu: %" PRIu64, l, s[0].key);
+	if (level->width > 2 * epsilon + 2)
+		return ldb_fail(err, LDB_INVALID, REMEDY, "pgm: windows are wider than epsilon",
+				"level %zu: %zu", l, level->width);
+	for (size_t i = 1; i < level->count; i++)
+		if (s[i].key <= s[i - 1].key || s[i].top > last)
+			return ldb_fail(err, LDB_INVALID, REMEDY,
+					"pgm: segments out of order or range",
+					"level %zu, segment %zu", l, i);
+	for (size_t i = level->count; i < level->count + PGM_PAD; i++)
+		if (s[i].key != LDB_KEY_MAX || s[i].top != last)
+			return ldb_fail(err, LDB_INVALID, REMEDY, "pgm: wrong padding", "level %zu",
+					l);
+	return LDB_OK;
+}
+
+/* From the model of each level: is the right segment of the level below in its window? */
+static ldb_status check_descent(const pgm *index, size_t l, ldb_error *err)
+{
+	const pgm_level *upper = &index->level[l], *lower = &index->level[l - 1];
+	const pgm_segment *s = index->segments + lower->begin, *model = index->segments;
+	model += upper->begin;
+	for (size_t i = 0; i < lower->count; i++) {
+		/* The first query and the last one that belong to segment i. */
+		for (int end = 0; end < 2 && s[i].key < LDB_KEY_MAX; end++) {
+			const ldb_key q = end ? s[i + 1].key : s[i].key + 1;
+			while (model[1].key < q)
+				model++;
+			const size_t hi = pgm_predict(model, q),
+				     lo = pgm_window_low(hi, upper->width);
+			if (i < lo || i > hi)
+				return ldb_fail(err, LDB_INVALID, REMEDY,
+						"pgm: a segment is outside of its window",
+						"level %zu, segment %zu, window [%zu, %zu]", l - 1,
+						i, lo, hi);
+		}
+	}
+	return LDB_OK;
+}
+
+static ldb_status check_top(const pgm *index, ldb_error *err)
+{
+	const pgm_level *top = &index->level[index->level_count - 1];
+	const pgm_segment *s = index->segments + top->begin;
+	int good = top->count <= index->top_count && index->top_count <= PGM_TOP;
+	for (size_t i = 0; i < index->top_count && good; i++)
+		good = index->top_keys[i] == (i < top->count ? s[i].key : LDB_KEY_MAX);
+	for (size_t i = 0; i < PGM_NODE * PGM_NODE && good; i++)
+		good = index->top_middle[i] == (i * PGM_NODE < index->top_count
+							? index->top_keys[i * PGM_NODE]
+							: LDB_KEY_MAX) &&
+		       index->top_root[i / PGM_NODE] == index->top_middle[i - i % PGM_NODE];
+	return good ? LDB_OK
+		    : ldb_fail(err, LDB_INVALID, REMEDY,
+			       "pgm: the top is not that of the highest level", "%zu segments",
+			       top->count);
+}
+
+static ldb_status pgm_validate(const void *self, ldb_error *err)
+{
+	const pgm *index = self;
+	if (index->n == 0)
+		return LDB_OK;
+	ldb_status status = check_top(index, err);
+	for (size_t l = 0; l < index->level_count && status == LDB_OK; l++)
+		status = check_level(index, l, err);
+	for (size_t l = 1; l < index->level_count && status == LDB_OK; l++)
+		status = check_descent(index, l, err);
+	return status == LDB_OK ? check_windows(index, err) : status;
+}
+
+static const ldb_index table = {
+	.abi = LDB_INDEX_ABI,
+	.key_bits = LDB_KEY_BITS,
+	.name = "pgm",
+	.summary = "PGM-index: recursive levels of optimal line segments within epsilon",
+	.origin = "Ferragina, Vinciguerra, VLDB 2020",
+	.flags = LDB_ORDERED | LDB_DUPLICATES | LDB_LEARNED | LDB_THREADS,
+	.params = params_table,
+	/* A tenth of the keys' size, three times while the list grows; hulls are small. */
+	.peak_bytes_per_key = 4,
+	.build = pgm_build,
+	.destroy = pgm_destroy,
+	.bytes = pgm_bytes,
+	.validate = pgm_validate,
+	.lookup = pgm_lookup,
+	.chase = pgm_chase,
+	.lookup_batch = pgm_lookup_batch,
+	.window = pgm_window,
+	.info = pgm_info,
+};
+LDB_EXPORT_INDEX(table)

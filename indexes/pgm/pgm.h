@@ -1,0 +1,270 @@
+/*
+ * pgm: the PGM-index (Ferragina, Vinciguerra: "The PGM-index: a fully-dynamic compressed learned
+ * index with provable worst-case bounds", VLDB 2020), static. This header is the model and its
+ * lookup; build.c makes it, tune.c chooses epsilon, pgm.c is the plug-in around it.
+ *
+ * Level 0 approximates the keys' ranks within epsilon by the fewest line segments (ldb/pla.h; they
+ * are cut at PGM_SPAN_MAX ranks). Level 1 approximates likewise, within epsilon_recursive, which
+ * segment of level 0 a key falls into, and so on up, until at most PGM_TOP segments are left, whose
+ * keys are searched by compare-and-count in up to three rounds. A lookup walks down: each level
+ * says in which few entries of the one below the next segment is, and level 0 in which few ranks
+ * the answer is.
+ *
+ * A segment takes 16 bytes, four to a cache line: its first key, its slope, and `top`, the end of
+ * the window that it gives for this key. For a query q > keys[0] the levels see p = q - 1, of which
+ * they tell c(p), the number of keys <= p: the lower bound's rank. Let j be the last segment with
+ * first key <= p, that is < q. Then
+ *
+ *	t(p) = rise of segment j from its first key to p, an integer
+ *	hi   = min(top_j + t(p), top_{j+1})
+ *	lo   = max(hi - width, 0)			`width` is one number for a level
+ *
+ * Why c(p) is in [lo, hi] for every p >= keys[0]. Neither c nor t ever decreases in a segment, and
+ * t is computed in integers, so it is the same wherever it is computed. The points of a level are
+ * (s, c(s)) for all distinct keys s, and for keys that occur more than once also the foot of the
+ * step, (s - 1, c(s - 1)), where s - 1 is no key. Between two neighbouring points c is constant. A
+ * segment begins at a point. When it is closed, build.c computes t at all its points and sets
+ *
+ *	top_j = max (c(s) - t(s)) over its points s
+ *	width = max (top_j + t(s) - c(s)) over its points s, and for keys s that occur once
+ *	        max (top_j + t(s) - c(s - 1)); over all segments
+ *
+ * Let s be the last point <= p; it is in segment j.
+ *   - c(p) = c(s) <= top_j + t(s) <= top_j + t(p), and c(s) <= c(key_{j+1}) <= top_{j+1}, as t is 0
+ *     there. So c(p) <= hi.
+ *   - If p = s, c(p) >= top_j + t(s) - width >= hi - width. Else the next point s' > p is a foot or
+ *     a key that occurs once (before another key is its foot, or s), and c(p) = c(s' - 1), which is
+ *     >= top + t(s') - width in the segment of s'. If that is j, t(s') >= t(p); if it is j + 1,
+ *     t(s') = 0 and the bound is top_{j+1} - width. Either is >= hi - width.
+ * Behind the last segment stands one whose key is UINT64_MAX, never < q, and whose top is n: there
+ * c(p) = n. Nothing here depends on how well the lines fit. That only makes width small: a line
+ * within epsilon of the points gives 2 epsilon + 1. Its slope is rounded to 20 bits, a relative
+ * 2^-20 of at most 2^16 ranks, so at times it is one more.
+ *
+ * On a level above, keys are the first keys of the segments below, and c(p) - 1, the number of the
+ * segment that p falls into, takes the place of c(p).
+ *
+ * Cache misses of a lookup with epsilon 7 on 10M uniform keys: the top (16 KB) and level 0 (0.8 MB)
+ * stay in the first two caches, the keys do not: two or three neighbouring lines of them. All lines
+ * of a window are known at once and fetched together, so it is one miss after level 0. With more
+ * segments than the caches hold there is one more, likewise of two or three lines.
+ */
+#ifndef PGM_H
+#define PGM_H
+
+#include "ldb/simd.h"
+
+typedef struct {
+	ldb_key key;    /* the first point's */
+	uint32_t slope; /* see pgm_rise */
+	uint32_t top;
+} pgm_segment;
+
+#define PGM_EPSILON_RECURSIVE 4          /* as in the paper */
+#define PGM_SPAN_MAX ((uint64_t)1 << 16) /* ranks from a segment's first point to its last */
+#define PGM_LEVELS_MAX 32
+#define PGM_PAD 16 /* segments with key UINT64_MAX behind each level: searches may read them */
+#define PGM_NODE 16
+#define PGM_TOP (PGM_NODE * PGM_NODE * PGM_NODE)
+
+typedef struct {
+	size_t begin; /* in segments */
+	size_t count;
+	size_t width; /* of the windows it gives, in ranks or segments of the level below */
+} pgm_level;
+
+typedef struct {
+	const ldb_key *keys;
+	size_t n;
+	ldb_key min;           /* n == 0: UINT64_MAX */
+	ldb_val min_answer;    /* to q <= min: 0, or LDB_NONE when there are no keys */
+	pgm_segment *segments; /* of all levels, with their padding */
+	size_t segment_count;
+	size_t level_count;
+	pgm_level level[PGM_LEVELS_MAX]; /* level[0] is over the keys */
+	/* The keys of the highest level, up to a multiple of PGM_NODE filled with UINT64_MAX; every
+	 * PGM_NODE-th of them; and every PGM_NODE-th of those. */
+	ldb_key *top_keys;
+	size_t top_count;
+	ldb_key top_middle[PGM_NODE * PGM_NODE], top_root[PGM_NODE];
+	uint64_t epsilon, epsilon_recursive;
+	uint64_t tune_ns;
+} pgm;
+
+/* --- models ----------------------------------------------------------------------------------- */
+
+/*
+ * How far a line rises over a distance: the distance's high bits times a number of 20 bits, shifted
+ * down. slope = multiplier | drop << 20 | shift << 26. Integers, as these few steps take half the
+ * time of the way through floating point, and are exact.
+ */
+#define PGM_SLOPE_BITS 20
+#define PGM_DISTANCE_MAX (((uint64_t)1 << 44) - 1)
+
+static inline uint64_t pgm_rise(uint32_t slope, uint64_t distance)
+{
+	const uint64_t high = distance >> (slope >> PGM_SLOPE_BITS & 63);
+	const uint64_t multiplier = slope & ((1u << PGM_SLOPE_BITS) - 1);
+	return (high < PGM_DISTANCE_MAX ? high : PGM_DISTANCE_MAX) * multiplier >> (slope >> 26);
+}
+
+/* The end of the window that segment[0] gives to q; segment[0].key < q. */
+static inline size_t pgm_predict(const pgm_segment *segment, ldb_key q)
+{
+	const uint64_t hi = segment[0].top + pgm_rise(segment[0].slope, q - 1 - segment[0].key);
+	const uint64_t next = segment[1].top;
+	return hi < next ? hi : next;
+}
+
+static inline size_t pgm_window_low(size_t hi, size_t width)
+{
+	return hi > width ? hi - width : 0;
+}
+
+/* --- search of segments ----------------------------------------------------------------------- */
+
+/* How many of the eight segments at s have a first key < q. */
+static inline unsigned pgm_count_less8(const pgm_segment *s, ldb_key q)
+{
+#if defined(__AVX512F__)
+	/* Only their number counts, so the order in which the keys are put together does not. */
+	const __m512i a = _mm512_unpacklo_epi64(_mm512_loadu_si512(s), _mm512_loadu_si512(s + 4));
+	return (unsigned)__builtin_popcount(
+		_mm512_cmplt_epu64_mask(a, _mm512_set1_epi64((long long)q)));
+#elif defined(__AVX2__)
+	const __m256i flip = _mm256_set1_epi64x((long long)(1ull << 63));
+	const __m256i x = _mm256_xor_si256(_mm256_set1_epi64x((long long)q), flip);
+	const __m256i *p = (const __m256i *)s;
+	const __m256i a = _mm256_unpacklo_epi64(_mm256_loadu_si256(p), _mm256_loadu_si256(p + 1));
+	const __m256i b =
+		_mm256_unpacklo_epi64(_mm256_loadu_si256(p + 2), _mm256_loadu_si256(p + 3));
+	const __m256i below_a = _mm256_cmpgt_epi64(x, _mm256_xor_si256(a, flip));
+	const __m256i below_b = _mm256_cmpgt_epi64(x, _mm256_xor_si256(b, flip));
+	const int bits = _mm256_movemask_pd(_mm256_castsi256_pd(below_a)) |
+			 _mm256_movemask_pd(_mm256_castsi256_pd(below_b)) << 4;
+	return (unsigned)__builtin_popcount((unsigned)bits);
+#elif defined(__aarch64__)
+	const uint64_t *p = (const uint64_t *)s;
+	const uint64x2_t x = vdupq_n_u64(q);
+	uint64x2_t c = vcltq_u64(vld2q_u64(p).val[0], x);
+	c = vaddq_u64(c, vcltq_u64(vld2q_u64(p + 4).val[0], x));
+	c = vaddq_u64(c, vcltq_u64(vld2q_u64(p + 8).val[0], x));
+	c = vaddq_u64(c, vcltq_u64(vld2q_u64(p + 12).val[0], x));
+	return (unsigned)(0 - vaddvq_u64(c)); /* each hit counted -1 */
+#else
+	unsigned c = 0;
+	for (int i = 0; i < 8; i++)
+		c += s[i].key < q;
+	return c;
+#endif
+}
+
+/*
+ * The last segment with first key < q, known to be one of low[0..width], low[0].key < q. What
+ * follows low[width] in its level has keys >= q.
+ */
+static inline const pgm_segment *pgm_search_segments(const pgm_segment *low, size_t width,
+						     ldb_key q)
+{
+	while (width > 16) {
+		const size_t half = width / 2;
+		low += low[half].key < q ? half : 0;
+		width -= half;
+	}
+	const pgm_segment *found = low + pgm_count_less8(low + 1, q);
+	if (width > 8)
+		found += pgm_count_less8(low + 9, q);
+	return found;
+}
+
+static inline size_t pgm_count_less16(const ldb_key *p, ldb_key q)
+{
+	return ldb_count_less8(p, q) + ldb_count_less8(p + 8, q);
+}
+
+/* The segment of q on the highest level; q > min, so each count is at least 1. */
+static inline const pgm_segment *pgm_search_top(const pgm *self, ldb_key q)
+{
+	const pgm_level *level = &self->level[self->level_count - 1];
+	size_t node = 0;
+	if (level->count > PGM_NODE * PGM_NODE)
+		node = PGM_NODE * (pgm_count_less16(self->top_root, q) - 1);
+	if (level->count > PGM_NODE)
+		node = PGM_NODE * (node + pgm_count_less16(self->top_middle + node, q) - 1);
+	return self->segments + level->begin + node + pgm_count_less16(self->top_keys + node, q) -
+	       1;
+}
+
+/* The segment of q on level 0; q > min. */
+static inline const pgm_segment *pgm_descend(const pgm *self, ldb_key q)
+{
+	const pgm_segment *segment = pgm_search_top(self, q);
+	for (size_t l = self->level_count - 1; l > 0; l--) {
+		const size_t width = self->level[l].width;
+		const size_t low = pgm_window_low(pgm_predict(segment, q), width);
+		segment = pgm_search_segments(self->segments + self->level[l - 1].begin + low,
+					      width, q);
+	}
+	return segment;
+}
+
+/* --- search of keys --------------------------------------------------------------------------- */
+
+/* Up to so many keys are all compared: their lines come at once, and no branch depends on q. */
+#define PGM_COUNTED 40
+
+/*
+ * Wider windows are cut to a quarter in each step, by three keys whose lines come at once. Of all
+ * windows of the index the length is the same, and lo + length <= n.
+ */
+static inline size_t pgm_quarter(size_t length)
+{
+	return length / 4 + 1;
+}
+
+static inline size_t pgm_cut(const ldb_key *keys, size_t lo, size_t quarter, ldb_key q)
+{
+	const ldb_key *p = keys + lo + quarter - 1;
+	return lo + quarter * (size_t)((p[0] < q) + (p[quarter] < q) + (p[2 * quarter] < q));
+}
+
+/* Rank of the first key >= q, known to be in [lo, lo + length], length <= PGM_COUNTED. Counts whole
+ * vectors: keys behind the window are >= q, those before it, where the array ends, < q. */
+static inline size_t pgm_count_keys(const ldb_key *keys, size_t n, size_t lo, size_t length,
+				    ldb_key q)
+{
+	const size_t span = length > 8 ? (length + 7) & ~(size_t)7 : 8;
+	if (n < span)
+		return ldb_lower_bound(keys, n, q);
+	size_t rank = lo < n - span ? lo : n - span;
+	const ldb_key *p = keys + rank;
+	rank += ldb_count_less8(p, q);
+	if (span <= 8)
+		return rank;
+	rank += ldb_count_less8(p + 8, q);
+	for (size_t i = 16; i < span; i += 8)
+		rank += ldb_count_less8(p + i, q);
+	return rank;
+}
+
+static inline size_t pgm_search_keys(const ldb_key *keys, size_t n, size_t lo, size_t length,
+				     ldb_key q)
+{
+	while (length > PGM_COUNTED) {
+		const size_t quarter = pgm_quarter(length);
+		lo = pgm_cut(keys, lo, quarter, q);
+		length = quarter - 1;
+	}
+	return pgm_count_keys(keys, n, lo, length, q);
+}
+
+/* build.c */
+ldb_status pgm_build_levels(pgm *self, ldb_error *err);
+/* How many segments keys[0..n) make; 0 when there was no memory for it. */
+size_t pgm_count_segments(const ldb_key *keys, size_t n, uint64_t epsilon);
+
+/* tune.c */
+/* 0: no memory. */
+uint64_t pgm_choose_epsilon(const ldb_key *keys, size_t n);
+
+#endif

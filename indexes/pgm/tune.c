@@ -1,0 +1,55 @@
+/*
+ * Epsilon when the user gives none: the narrowest windows whose segments fit a tenth of the keys'
+ * size. Candidates are 2^k - 1, whose windows, of 2 epsilon + 1 ranks, fill whole vectors. The
+ * narrowest, of two vectors, is only worth its segments where they stay in the second cache: else
+ * the miss that they cost is more than the half line of keys that is saved.
+ */
+#include "pgm.h"
+
+#define EPSILON_LEAST 7u
+#define EPSILON_MOST 4095u
+#define NEAR_BYTES                                                                                 \
+	((double)(1 << 20)) /* of level 0, for EPSILON_LEAST: what second caches have              \
+			     */
+#define BLOCKS 64u
+#define BLOCK_KEYS 8192u
+/* 16 bytes for a segment and less than 1 for its share of the levels above, of 8 for a key. */
+#define KEYS_PER_SEGMENT 22u
+
+/* Segments of up to BLOCKS blocks of keys, evenly spread; *seen = how many keys. 0: no memory. */
+static size_t segments_of_sample(const ldb_key *keys, size_t n, uint64_t epsilon, size_t *seen)
+{
+	const size_t blocks = n / BLOCK_KEYS < BLOCKS ? n / BLOCK_KEYS + 1 : BLOCKS;
+	size_t count = 0;
+	*seen = 0;
+	for (size_t b = 0; b < blocks; b++) {
+		const size_t start = n / blocks * b, left = n - start;
+		const size_t length = left < BLOCK_KEYS ? left : BLOCK_KEYS;
+		const size_t segments = pgm_count_segments(keys + start, length, epsilon);
+		if (segments == 0)
+			return 0;
+		count += segments;
+		*seen += length;
+	}
+	return count;
+}
+
+/* Do the segments fit, at epsilon, judging by `segments` of `seen` keys? */
+static int affordable(size_t segments, size_t seen, size_t n, uint64_t epsilon)
+{
+	const double bytes = (double)segments / (double)seen * (double)n * sizeof(pgm_segment);
+	return segments * KEYS_PER_SEGMENT <= seen &&
+	       (epsilon > EPSILON_LEAST || bytes <= NEAR_BYTES);
+}
+
+uint64_t pgm_choose_epsilon(const ldb_key *keys, size_t n)
+{
+	for (uint64_t epsilon = EPSILON_LEAST;; epsilon = 2 * epsilon + 1) {
+		size_t seen;
+		const size_t segments = segments_of_sample(keys, n, epsilon, &seen);
+		if (segments == 0)
+			return 0;
+		if (epsilon >= EPSILON_MOST || affordable(segments, seen, n, epsilon))
+			return epsilon;
+	}
+}
