@@ -148,7 +148,7 @@ static void complete_set(ldb_query_set *s, const ldb_queries *queries, const ldb
 	}
 	if (s->chained)
 		for (size_t i = 0; i < s->count; i++)
-			s->q[i] -= s->answer[i ? i - 1 : s->count - 1];
+			s->q[i] -= ldb_chain_step(s->answer[i ? i - 1 : s->count - 1]);
 	s->sum[0] = 0;
 	for (size_t i = 0; i < s->count; i++)
 		s->sum[i + 1] = s->sum[i] + ldb_fold(&s->q[i], &s->answer[i], 1, payload);

@@ -23,7 +23,8 @@ typedef struct {
 
 /*
  * count queries, asked again from the start when a pass is longer. In a chained set q[i] is the key
- * minus the answer before it (mod 2^64, cyclic), so that only who has that answer knows the key.
+ * minus ldb_chain_step of the answer before it (mod 2^64, cyclic), so that only who has that answer
+ * knows the key.
  */
 typedef struct {
 	size_t count;

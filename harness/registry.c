@@ -181,10 +181,10 @@ static ldb_status probe(const char *path, ldb_error *err)
 	int status = 0;
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	if (child > 0 && WIFSIGNALED(status))
+	if (child > 0 && status != 0)
 		return ldb_fail(err, LDB_INVALID, "build it anew; the file may be cut or damaged",
-				path, "loading it ends with signal %d (%s)", WTERMSIG(status),
-				strsignal(WTERMSIG(status)));
+				path, "loading it ends a process: %s",
+				WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it exits");
 	return LDB_OK;
 }
 

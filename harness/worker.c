@@ -363,7 +363,8 @@ static void verify(const ldb_job *job, const void *self, const ldb_command *c, l
 				continue;
 			ldb_key key = q[i];
 			if (set->chained)
-				key += set->answer[at + i ? at + i - 1 : set->count - 1];
+				key += ldb_chain_step(
+					set->answer[at + i ? at + i - 1 : set->count - 1]);
 			char answered[24], expected[24];
 			snprintf(answered, sizeof answered, "%llu", (unsigned long long)out[i]);
 			snprintf(expected, sizeof expected, "%llu", (unsigned long long)want);

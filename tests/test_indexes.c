@@ -232,8 +232,8 @@ static bool check_lookup(test_run *run, const char *entry, lookup_fn *lookup)
 }
 
 /*
- * The queries minus the answer before each: a chain that adds it back asks what the oracle
- * answered; one that is broken asks something else. In two calls, so that the carry counts.
+ * The queries minus the step of the answer before each: a chain that adds it back asks what the
+ * oracle answered; one that is broken asks something else. In two calls, so that the carry counts.
  */
 static bool check_chase(test_run *run)
 {
@@ -241,7 +241,7 @@ static bool check_chase(test_run *run)
 	const test_case *c = run->c;
 	const ldb_val *expected = expected_answers(run);
 	for (size_t i = 0; i < c->queries; i++)
-		chained[i] = c->q[i] - (i ? expected[i - 1] : CARRY);
+		chained[i] = c->q[i] - ldb_chain_step(i ? expected[i - 1] : CARRY);
 	const size_t half = c->queries / 2;
 	ldb_val *out = guarded_answers(c->queries);
 	run->index->chase(run->self, chained, 0, CARRY, out);
@@ -669,7 +669,8 @@ static void liar_chase(const void *self, const ldb_key *q, size_t n, ldb_val car
 	if (planted == LOST_CARRY)
 		carry = 0;
 	for (size_t i = 0; i < n; i++)
-		out[i] = carry = liar_find(self, q[i] + (planted == BROKEN_CHAIN ? 0 : carry));
+		out[i] = carry =
+			liar_find(self, q[i] + ldb_chain_step(planted == BROKEN_CHAIN ? 0 : carry));
 }
 
 static void liar_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)

@@ -340,7 +340,7 @@ static void check_lookups(const ldb_index *index, const void *self, size_t n, co
 	check_answers(asked, n, out, "lookup_batch");
 	ldb_val carry = 12345;
 	for (size_t i = 0; i < count; i++) {
-		chained[i] = asked->q[i] - carry;
+		chained[i] = asked->q[i] - ldb_chain_step(carry);
 		carry = asked->rank[i] < n ? asked->rank[i] : LDB_NONE;
 	}
 	index->chase(self, chained, count, 12345, out);

@@ -58,7 +58,7 @@ static void check_queries(const ldb_index *index, const pgm *self, const ldb_key
 	assert_true(count <= MOST);
 	for (size_t i = 0; i < count; i++) {
 		q[i] = from + i;
-		chained[i] = q[i] - (i ? test_lower_bound(keys, n, q[i - 1]) : 0);
+		chained[i] = q[i] - ldb_chain_step(i ? test_lower_bound(keys, n, q[i - 1]) : 0);
 	}
 	index->lookup(self, q, count, one);
 	index->chase(self, chained, count, 0, chain);

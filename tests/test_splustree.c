@@ -68,7 +68,7 @@ static void check_tree(const splustree *tree, const ldb_key *keys, size_t n)
 	lookups[wide][ANY](tree, q, QUERIES, out[1]);
 	splustree_lookup_batch(tree, q, QUERIES, out[2]);
 	for (size_t i = 0; i < QUERIES; i++) { /* chains of one query, carry taken off again */
-		chases[wide][ANY](tree, &(ldb_key){q[i] - 7}, 1, 7, &out[3][i]);
+		chases[wide][ANY](tree, &(ldb_key){q[i] - ldb_chain_step(7)}, 1, 7, &out[3][i]);
 	}
 	for (size_t i = 0; i < QUERIES; i++) {
 		const ldb_val right = lower_bound(keys, n, q[i]);

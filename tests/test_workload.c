@@ -665,7 +665,7 @@ static ldb_val naive_answer(const ldb_dataset *data, ldb_key q, bool ordered)
 /* The key that query i of a set asks for. */
 static ldb_key asked_key(const ldb_query_set *s, size_t i)
 {
-	return s->chained ? s->q[i] + s->answer[i ? i - 1 : s->count - 1] : s->q[i];
+	return s->chained ? s->q[i] + ldb_chain_step(s->answer[i ? i - 1 : s->count - 1]) : s->q[i];
 }
 
 /* A pass as a worker does it, one query at a time, with its own chain. */
@@ -675,7 +675,7 @@ static uint64_t naive_pass(const ldb_query_set *s, const ldb_dataset *data,
 	ldb_val carry = s->answer[start ? start - 1 : s->count - 1];
 	uint64_t sum = 0;
 	for (size_t done = 0, at = start; done < ops; done++, at = (at + 1) % s->count) {
-		ldb_key key = s->chained ? s->q[at] + carry : s->q[at];
+		ldb_key key = s->chained ? s->q[at] + ldb_chain_step(carry) : s->q[at];
 		carry = naive_answer(data, key, s->ordered);
 		sum += ldb_fold(&s->q[at], &carry, 1, payload);
 	}

@@ -9,8 +9,9 @@ static ldb_status hangs_up_build(void **self, const ldb_key *keys, size_t n, con
 	(void)self, (void)keys, (void)n, (void)params, (void)err;
 	for (int fd = 3; fd < 64; fd++)
 		close(fd);
-	for (;;)
-		pause();
+	while (pause() != 0)
+		;
+	return LDB_OK;
 }
 
 static const ldb_index table = {LIAR_HONEST,

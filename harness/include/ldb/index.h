@@ -49,6 +49,16 @@ enum {
 	LDB_REFERENCE_ONLY = 1u << 4, /* not an index: measures the harness itself (null) */
 };
 
+/*
+ * What an answer adds to the next key of a chain. Spread over all bits: were it the answer itself,
+ * a processor that guesses a branch of the search wrong would go on with a key close by, and so
+ * fetch the next query's lines before this one's answer is known. That is no chain.
+ */
+static inline ldb_key ldb_chain_step(ldb_val answer)
+{
+	return (ldb_key)(answer * 0x9e3779b97f4a7c15u);
+}
+
 /* One parameter. Its values are numbers, or, when `choices` is set, one of the names in it. */
 typedef struct {
 	const char *name;
@@ -89,7 +99,8 @@ typedef struct {
 
 	/* out[i] = answer to q[i]; queries are independent of each other. */
 	void (*lookup)(const void *self, const ldb_key *q, size_t n, ldb_val *out);
-	/* A chain: out[i] = answer to the key q[i] + out[i-1] (mod 2^64), with out[-1] = carry. */
+	/* A chain: out[i] = answer to the key q[i] + ldb_chain_step(out[i-1]) (mod 2^64), with
+	 * out[-1] = carry. */
 	void (*chase)(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out);
 	/* As lookup, but the index interleaves and prefetches over the n queries. May be NULL. */
 	void (*lookup_batch)(const void *self, const ldb_key *q, size_t n, ldb_val *out);

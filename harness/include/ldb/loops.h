@@ -25,7 +25,7 @@
 	{                                                                                          \
 		const prefix *index = (const prefix *)self;                                        \
 		for (size_t i = 0; i < n; i++)                                                     \
-			out[i] = carry = find(index, (ldb_key)(q[i] + carry));                     \
+			out[i] = carry = find(index, (ldb_key)(q[i] + ldb_chain_step(carry)));     \
 	}
 
 #endif
