@@ -171,6 +171,14 @@ ldb_status ldb_run_json_start(const char *dir, const ldb_plan *plan, int argc, c
 	return write_json(out, err);
 }
 
+/* Paths within the project are told from its root on. */
+static const char *within_root(const char *path)
+{
+	const size_t length = strlen(ldb_root());
+	return strncmp(path, ldb_root(), length) == 0 && path[length] == '/' ? path + length + 1
+									     : path;
+}
+
 void ldb_run_json_dataset(void *user, const ldb_dataset *data)
 {
 	ldb_run_json *run = user;
@@ -181,7 +189,8 @@ void ldb_run_json_dataset(void *user, const ldb_dataset *data)
 			    json_pack("{s:s, s:I, s:I, s:s, s:s, s:I}", "name", data->name, "n",
 				      (json_int_t)data->n, "sampled_from",
 				      (json_int_t)data->source_n, "xxh3", checksum, "source",
-				      data->source, "load_ns", (json_int_t)data->load_ns));
+				      within_root(data->source), "load_ns",
+				      (json_int_t)data->load_ns));
 	write_json(run, NULL);
 }
 
