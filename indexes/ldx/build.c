@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "clock.h"
 #include "ldx.h"
 
 /* Relative costs of a lookup's parts. What counts is how far apart the candidates are. */
@@ -249,7 +250,9 @@ ldb_status ldx_build_all(ldx *self, double budget_bytes, unsigned chunk_lines, l
 	self->min = n ? self->keys[0] : 0;
 	self->bucket_count = self->chunk_lines = 1;
 	if (n >= LDX_LEAST) {
+		const uint64_t start_ns = ldb_now_ns();
 		ldb_status status = choose(self, budget_bytes, chunk_lines, err);
+		self->tune_ns = ldb_now_ns() - start_ns;
 		if (status != LDB_OK)
 			return status;
 	}
