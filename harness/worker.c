@@ -75,7 +75,8 @@ static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *s
 	return sum;
 }
 
-/* Holds threads back until all are there, or sends them home when one could not be started. */
+/* Where the threads of a pass wait: first until each has been started (or sent home, when one
+   could not be), before any of them allocates; then until each is warm. */
 typedef struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
@@ -83,13 +84,15 @@ typedef struct {
 	bool cancelled;
 } gate;
 
+enum { STARTED = 1, WARM };
+
 /* True: go. False: the pass is off. */
-static bool gate_wait(gate *g)
+static bool gate_wait(gate *g, size_t meeting)
 {
 	pthread_mutex_lock(&g->mutex);
-	if (++g->waiting == g->expected)
+	if (++g->waiting == meeting * g->expected)
 		pthread_cond_broadcast(&g->changed);
-	while (g->waiting < g->expected && !g->cancelled)
+	while (g->waiting < meeting * g->expected && !g->cancelled)
 		pthread_cond_wait(&g->changed, &g->mutex);
 	bool go = !g->cancelled;
 	pthread_mutex_unlock(&g->mutex);
@@ -110,7 +113,7 @@ typedef struct {
 	const void *self;
 	const ldb_command *command;
 	const ldb_query_set *set;
-	gate *start; /* NULL when alone */
+	gate *gate; /* NULL when alone */
 	size_t number;
 	uint64_t start_ns, end_ns, cpu_start_ns, cpu_end_ns, own_cpu_ns, checksum;
 	double counters[LDB_COUNTERS];
@@ -121,13 +124,15 @@ static void *run_lane(void *argument)
 	lane *l = argument;
 	const ldb_command *c = l->command;
 	const size_t start = ldb_query_start(l->set, l->number, c->threads);
+	if (l->gate && !gate_wait(l->gate, STARTED))
+		return NULL;
 	ldb_pin(l->number);
 	/* Half the set away, so that the timed queries are not those just asked. */
 	ask(l->job, l->self, l->set, c->mode, (start + l->set->count / 2) % l->set->count,
 	    c->warm_ops);
 	ldb_counting counting = ldb_counters_prepare(c->round);
-	if (l->start && !gate_wait(l->start))
-		return NULL;
+	if (l->gate)
+		gate_wait(l->gate, WARM);
 	ldb_counters_start(&counting);
 	l->cpu_start_ns = ldb_cpu_ns();
 	const uint64_t own_start_ns = ldb_thread_cpu_ns();
@@ -192,22 +197,22 @@ static void pass(const ldb_job *job, const void *self, const ldb_command *c, ldb
 {
 	static lane lanes[LDB_MAX_THREADS];
 	pthread_t threads[LDB_MAX_THREADS];
-	gate start = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-		      .changed = PTHREAD_COND_INITIALIZER,
-		      .expected = c->threads};
+	gate meeting = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+			.changed = PTHREAD_COND_INITIALIZER,
+			.expected = c->threads};
 	size_t started = 1;
 	for (size_t t = 0; t < c->threads; t++)
 		lanes[t] = (lane){.job = job,
 				  .self = self,
 				  .command = c,
 				  .set = &job->queries->sets[c->set],
-				  .start = c->threads > 1 ? &start : NULL,
+				  .gate = c->threads > 1 ? &meeting : NULL,
 				  .number = t};
 	for (size_t t = 1; t < c->threads; t++, started++)
 		if (pthread_create(&threads[t], NULL, run_lane, &lanes[t]) != 0)
 			break;
 	if (started < c->threads)
-		gate_cancel(&start);
+		gate_cancel(&meeting);
 	else
 		run_lane(&lanes[0]);
 	for (size_t t = 1; t < started; t++)

@@ -509,13 +509,15 @@ class Configs(Temporary):
     def test_too_many_threads_fail_alone(self):
         if SANITIZED:
             self.skipTest("a sanitizer needs the address space")
-        done = ldbench("run", "--index", "bsearch", "--dataset", "normal", "--size", "1K",
-                       "--ops", "1000", "--reps", "1", "--threads", "200,1", "--out", self.out,
-                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS,
-                                                             (900 << 20, 900 << 20)))
-        status = {r["threads"]: r["status"] for r in rows(self.out)}
-        self.assertEqual(status, {"200": "error", "1": "ok"}, done.stderr)
-        self.assertIn("threads could be started", done.stderr)
+        for limit in range(796 << 20, 828 << 20, 5 << 20):
+            done = ldbench("run", "--index", "bsearch", "--dataset", "normal", "--size", "1K",
+                           "--ops", "1000", "--reps", "1", "--threads", "200,1",
+                           "--out", f"{self.out}/{limit}",
+                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS,
+                                                                 (limit, limit)))
+            status = {r["threads"]: r["status"] for r in rows(f"{self.out}/{limit}")}
+            self.assertEqual(status, {"200": "error", "1": "ok"}, done.stderr)
+            self.assertIn("threads could be started", done.stderr)
 
     def test_text_that_is_no_text(self):
         path = os.path.join(self.tmp, "x.ini")
