@@ -166,6 +166,10 @@ bench-full: all ## the same to 100M keys, on more key sets (about an hour, 24 Gi
 field: all ## the whole field of static indexes at about 10M keys, on nine key sets (half an hour)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/field.ini
 
+.PHONY: pareto
+pareto: all ## size against latency: each index in a row of sizes, at 10M keys (about ten minutes)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/pareto.ini
+
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini

@@ -3,6 +3,7 @@
 /usr/bin/python3 -m unittest discover -s tests -p 'test_plots.py'
 """
 
+import dataclasses
 import os
 import re
 import shutil
@@ -27,7 +28,8 @@ import size_vs_latency  # noqa: E402
 from ldbstyle import Style  # noqa: E402
 
 MODES = ("chained", "independent", "batched")
-FIGURES = ("latency-vs-size", "latency-vs-size-gnuplot", "size-vs-latency")
+FIGURES = ("latency-vs-size", "latency-vs-size-gnuplot", "size-vs-latency",
+           "size-vs-latency-gnuplot")
 
 
 def png_size(path):
@@ -102,9 +104,10 @@ class Figures(Base):
             for text in ("Number of keys", "1K", "10M", "L2", "L3", "hollow", "95 % intervals",
                          "harness cost"):
                 self.has_text(name + ".svg", text)
-        self.has_text("size-vs-latency.svg", "Index size")
-        self.has_text("size-vs-latency.svg", "MiB")
-        self.has_text("size-vs-latency.svg", "10M keys")
+        for name in FIGURES[2:]:
+            for text in ("Index size", "MiB", "10M keys", "none", "10 %", "large markers",
+                         "hollow"):
+                self.has_text(name + ".svg", text)
 
     def test_every_panel_is_there_and_names_its_mode(self):
         for name in FIGURES:
@@ -139,6 +142,60 @@ class Figures(Base):
         before = read(self.path("latency-vs-size.svg"))
         self.assertEqual(run_figures(self.dir).returncode, 0)
         self.assertEqual(before, read(self.path("latency-vs-size.svg")))
+
+
+class Pareto(Base):
+    """All settings of a competitor are in the figure of sizes, and the front is marked."""
+
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake(cls.dir, reps=8, sizes=(1000, 1_000_000), modes=("chained",))
+        samples = os.path.join(cls.dir, "samples.csv")
+        text = read(samples)
+        smaller = []  # a second setting: a quarter of the size, half as fast
+        for row in ldbresults.read_samples(samples)[0]:
+            if row["name"] == "rmi":
+                line = next(t for t in text.splitlines() if f",{row['ns_per_op']:.4f}," in t)
+                fields = line.split(",")
+                for column, factor in (("ns_per_op", 2), ("index_bytes", 0.25)):
+                    at = ldbresults.COLUMNS.index(column)
+                    fields[at] = str(float(fields[at]) * factor)
+                fields[ldbresults.COLUMNS.index("params")] = "leaves=1;root=auto"
+                smaller.append(",".join(fields))
+        with open(samples, "a", encoding="utf-8") as file:
+            file.write("\n".join(smaller) + "\n")
+        assert run_figures(cls.dir).returncode == 0
+        style = Style()
+        cls.points = ldbplot.read_summary(cls.dir)
+        cls.figure = size_vs_latency.figure(cls.points, ldbresults.read_run(cls.dir), style)
+
+    def test_every_setting_at_the_largest_size(self):
+        (_, row), = self.figure.rows
+        self.assertEqual([p.dataset for p in row], ["uniform", "coast"])
+        for panel in row:
+            self.assertEqual({n: len(dots) for n, dots in panel.lines.items()},
+                             {n: 2 if n == "rmi" else 1 for n in fake_run.MODELS if n != "null"})
+
+    def test_front_is_what_has_large_markers(self):
+        (_, row), = self.figure.rows
+        for panel in row:
+            dots = [d for line in panel.lines.values() for d in line]
+            best = [d for d in dots if not any(
+                o is not d and o.x <= d.x and o.y <= d.y for o in dots)]
+            large = max(d.size for d in dots)
+            self.assertEqual({(d.x, d.y) for d in dots if d.size == large},
+                             {(d.x, d.y) for d in best})
+            self.assertEqual(panel.steps[:-1], sorted((d.x, d.y) for d in best))
+            self.assertEqual(panel.steps[-1], (self.figure.x_limits[1], panel.steps[-2][1]))
+
+    def test_marks_are_shares_of_the_keys(self):
+        (_, row), = self.figure.rows
+        for panel in row:
+            self.assertEqual(panel.marks, [(800_000, "10 %"), (8_000_000, "100 %")])
+
+    def test_no_size_no_figure(self):
+        points = [dataclasses.replace(p, row={**p.row, "index_bytes": ""}) for p in self.points]
+        self.assertIsNone(size_vs_latency.figure(points, {}, Style()))
 
 
 class Slices(Base):

@@ -1,11 +1,11 @@
-# Time per operation against the number of keys: rows of panels are modes, columns datasets.
-# scripts/figures prepares the two inputs and calls
-#   gnuplot -e "style_file='..'; out='..'" plots/latency-vs-size.gp
-# style_file sets: table (the data's file), rows, cols, names, texts, limits, and for series s
-# label[s], colour[s], filled[s], hollow[s], dash[s]; for panel p = row*cols+col+1 panel_title[p];
-# and the key's place.
-# table holds a block for each panel and series, in that order: n, median, low, high, 1 where a
-# batch fell back to the plain loop, 1 where the block is alone and wants a bar for a band.
+# Panels of time per operation: rows are modes, columns datasets. gnuplot_panels.py prepares the two
+# inputs and calls
+#   gnuplot -e "style_file='..'; out='..'" plots/panels.gp
+# style_file sets: table (the data's file), rows, cols, names, texts, limits; for series s label[s],
+# colour[s], filled[s], hollow[s], dash[s]; for row r y_low[r], y_high[r], log_y[r] and its ticks; for
+# panel p = row*cols+col+1 panel_title[p] and its marks (thin vertical lines); and the key's place.
+# table holds a block for each series of each panel: x, y, low, high, 1 where a batch fell back to
+# the plain loop, 1 where a bar stands for a band, size of the marker; then one for its grey steps.
 load style_file
 
 do for [format in "png svg"] {
@@ -24,38 +24,45 @@ do for [format in "png svg"] {
 	set grid linetype 1 linecolor rgb "#DDDDDD" linewidth 0.5 dashtype 1
 	set logscale x
 	set xrange [x_low:x_high]
-	if (log_y) { set logscale y } else { unset logscale y }
-	set yrange [y_low:y_high]
 	unset mxtics
 	unset mytics
 	set style fill transparent solid 0.18 noborder
 	do for [row=0:rows-1] {
 		do for [col=0:cols-1] {
 			panel = row*cols + col
+			first = panel*(series + 1) - 1
+			if (log_y[row+1]) { set logscale y } else { unset logscale y }
+			set yrange [y_low[row+1]:y_high[row+1]]
 			set lmargin at screen (0.75 + col*panel_width)/width
 			set rmargin at screen (0.75 + (col+1)*panel_width - 0.25)/width
 			set tmargin at screen 1 - (0.95 + row*panel_height)/height
 			set bmargin at screen 1 - (0.95 + (row+1)*panel_height - 0.5)/height
 			set title panel_title[panel+1] font "DejaVu Sans Bold,9.5" offset 0,-0.6 noenhanced
 			eval (row == rows-1 ? x_tics : x_tics_bare)
-			eval (col == 0 ? y_tics : y_tics_bare)
+			eval (col == 0 ? y_tics[row+1] : y_tics_bare[row+1])
 			if (col == 0) { set ylabel y_text offset 0.5,0 } else { unset ylabel }
-			if (row == rows-1) { set xlabel "Number of keys" offset 0,0.3 } else { unset xlabel }
-			do for [c=1:caches] {
-				set arrow c from cache_n[c], graph 0 to cache_n[c], graph 1 nohead linecolor rgb "#999999" linewidth 0.7 back
-				if (cache_n[c]*1.5 > x_high) {
-					set label 10+c cache_name[c] at cache_n[c], graph 0.96 right offset -0.3,0 font ",7" textcolor rgb "#666666"
-				} else {
-					set label 10+c cache_name[c] at cache_n[c], graph 0.96 left offset 0.3,0 font ",7" textcolor rgb "#666666"
+			if (row == rows-1) { set xlabel x_text offset 0,0.3 } else { unset xlabel }
+			do for [c=1:marks] {
+				unset arrow c
+				unset label 10+c
+				m = panel*marks + c
+				if (mark_x[m] > 0) {
+					set arrow c from mark_x[m], graph 0 to mark_x[m], graph 1 nohead linecolor rgb "#999999" linewidth 0.7 back
+					if (mark_left[m]) {
+						set label 10+c mark_name[m] at mark_x[m], graph 0.96 left offset 0.3,0 font ",7" textcolor rgb "#666666" noenhanced
+					} else {
+						set label 10+c mark_name[m] at mark_x[m], graph 0.96 right offset -0.3,0 font ",7" textcolor rgb "#666666" noenhanced
+					}
 				}
 			}
 			unset key
-			plot for [s=1:series] table index panel*series+s-1 using 1:3:4 with filledcurves linecolor rgb colour[s] notitle, \
-				for [s=1:series] table index panel*series+s-1 using 1:2 with lines linecolor rgb colour[s] dashtype dash[s] linewidth 1.4 notitle, \
-				for [s=1:series] table index panel*series+s-1 using 1:($6==1?$2:NaN):3:4 with yerrorbars linecolor rgb colour[s] pointtype 0 linewidth 1 notitle, \
-				for [s=1:series] table index panel*series+s-1 using 1:($5==0?$2:NaN) with points linecolor rgb colour[s] pointtype filled[s] pointsize 1.2 notitle, \
-				for [s=1:series] table index panel*series+s-1 using 1:($5==1?$2:NaN) with points linecolor rgb "white" pointtype filled[s] pointsize 1.2 notitle, \
-				for [s=1:series] table index panel*series+s-1 using 1:($5==1?$2:NaN) with points linecolor rgb colour[s] pointtype hollow[s] pointsize 1.2 notitle
+			plot table index first+series+1 using 1:2 with steps linecolor rgb "#CCCCCC" linewidth 4 notitle, \
+				for [s=1:series] table index first+s using 1:($6==0?$3:NaN):4 with filledcurves linecolor rgb colour[s] notitle, \
+				for [s=1:series] table index first+s using 1:2 with lines linecolor rgb colour[s] dashtype dash[s] linewidth line_width notitle, \
+				for [s=1:series] table index first+s using 1:($6==1?$2:NaN):3:4 with yerrorbars linecolor rgb colour[s] pointtype 0 linewidth 0.8 notitle, \
+				for [s=1:series] table index first+s using 1:($5==0?$2:NaN):7 with points linecolor rgb colour[s] pointtype filled[s] pointsize variable notitle, \
+				for [s=1:series] table index first+s using 1:($5==1?$2:NaN):7 with points linecolor rgb "white" pointtype filled[s] pointsize variable notitle, \
+				for [s=1:series] table index first+s using 1:($5==1?$2:NaN):7 with points linecolor rgb colour[s] pointtype hollow[s] pointsize variable notitle
 			# A text at the edge of the page belongs to the page: draw it once.
 			unset label 1; unset label 2; unset label 3
 		}
@@ -69,7 +76,7 @@ do for [format in "png svg"] {
 	unset arrow; unset label
 	set xrange [0:key_columns]
 	set yrange [-key_rows:0]
-	do for [s=1:series+fallbacks] {
+	do for [s=1:series+hollows] {
 		# Down the columns, as in the other figures.
 		x = (s-1)/key_rows
 		y = -0.5 - (s-1)%key_rows
@@ -78,7 +85,7 @@ do for [format in "png svg"] {
 			set label s label[s] at x+0.1,y left offset 3,0 font ",8.5" noenhanced \
 				point linecolor rgb colour[s] pointtype filled[s] pointsize 1.2
 		} else {
-			set label s "hollow: no batch, plain loop" at x+0.1,y left offset 3,0 font ",8.5" \
+			set label s hollow_text at x+0.1,y left offset 3,0 font ",8.5" \
 				point linecolor rgb "#666666" pointtype 6 pointsize 1.2
 		}
 	}
