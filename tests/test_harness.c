@@ -724,12 +724,13 @@ static void test_params(void **state)
 	(void)state;
 	ldb_competitor c = open_good("rmi");
 	assert_string_equal(c.index->name, "rmi");
-	assert_string_equal(c.params_text, "leaves=0;root=auto");
+	assert_string_equal(c.params_text, "leaves=0;root=auto;budget=10;build_threads=1");
 	assert_true(c.code_hash != 0);
 	c = open_good("rmi:leaves=1K:root=cubic");
-	assert_string_equal(c.params_text, "leaves=1000;root=cubic");
+	assert_string_equal(c.params_text, "leaves=1000;root=cubic;budget=10;build_threads=1");
 	assert_true(c.params[0] == 1000);
-	assert_string_equal(open_good("rmi:root=linear").params_text, "leaves=0;root=linear");
+	assert_string_equal(open_good("rmi:root=linear").params_text,
+			    "leaves=0;root=linear;budget=10;build_threads=1");
 	assert_true(open_good("rmi").code_hash != open_good("radixspline").code_hash);
 
 	/* Limits are inclusive. */
@@ -863,7 +864,8 @@ static void test_levels(void **state)
 	setenv("LDB_ISA", "v2", 1);
 	char spec[PATH_MAX + 32];
 	snprintf(spec, sizeof spec, "%s:leaves=8", open_good("rmi").path);
-	assert_string_equal(open_good(spec).params_text, "leaves=8;root=auto");
+	assert_string_equal(open_good(spec).params_text,
+			    "leaves=8;root=auto;budget=10;build_threads=1");
 	unsetenv("LDB_ISA");
 }
 

@@ -2,13 +2,17 @@
  * rmi and radixspline, beyond what every index is tested for: windows and answers for present keys,
  * absent keys and both ends of every gap, on data made to break models, for all kinds of
  * parameters; what the papers promise (counts, never times); broken invariants that validate must
- * find; an allocation failure at every call. All variants that this processor runs are tested.
+ * find; threads that build; an allocation failure at every call. All variants that this processor
+ * runs are tested.
  *
  * The plug-ins are loaded from $LDB_BUILD (default "build"), and their structs are read.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +74,9 @@ static int setup(void **state)
 	}
 	return 0;
 }
+
+/* As rmi's table of parameters has them: with a tenth of the keys' size, built by one thread. */
+#define RMI_PARAMS(leaves, root) ((const double[]){(double)(leaves), (root), 10, 1})
 
 static void *build(const ldb_index *index, const ldb_key *keys, size_t n, const double *params)
 {
@@ -371,11 +378,10 @@ static void check_rmis(const char *name, const ldb_key *keys, size_t n, const qu
 	const size_t leaves[] = {0, 1, 2, 3, 64, n / 10 + 1, n + 1, 5 * n};
 	for (size_t v = 0; v < variants; v++)
 		for (size_t l = 0; l < sizeof leaves / sizeof *leaves; l++)
-			for (int root = RMI_AUTO; root <= RMI_RADIX; root++) {
+			for (int root = RMI_AUTO; root <= RMI_LOGLINEAR; root++) {
 				snprintf(what, sizeof what, "%s n=%zu rmi leaves=%zu root=%d v%zu",
 					 name, n, leaves[l], root, v + 2);
-				const double params[] = {(double)leaves[l], root};
-				check_index(rmis[v], keys, n, asked, params);
+				check_index(rmis[v], keys, n, asked, RMI_PARAMS(leaves[l], root));
 			}
 }
 
@@ -419,9 +425,9 @@ static void test_large(void **state)
 		ldb_key *keys = make(sets[s].make, n);
 		queries asked = make_queries(keys, n);
 		snprintf(what, sizeof what, "%s, n=60000", sets[s].name);
-		for (int root = RMI_AUTO; root <= RMI_RADIX; root++) {
-			check_index(rmis[variants - 1], keys, n, &asked, (double[]){0, root});
-			check_index(rmis[variants - 1], keys, n, &asked, (double[]){3, root});
+		for (int root = RMI_AUTO; root <= RMI_LOGLINEAR; root++) {
+			check_index(rmis[variants - 1], keys, n, &asked, RMI_PARAMS(0, root));
+			check_index(rmis[variants - 1], keys, n, &asked, RMI_PARAMS(3, root));
 		}
 		for (int range = 0; range < 2; range++) {
 			check_index(splines[variants - 1], keys, n, &asked,
@@ -453,7 +459,7 @@ static double mean_log2_window(const ldb_index *index, const void *self, const l
 static double rmi_cost(const ldb_key *keys, size_t n, size_t leaves, rmi_root_kind root)
 {
 	const ldb_index *index = rmis[variants - 1];
-	void *self = build(index, keys, n, (double[]){(double)leaves, root});
+	void *self = build(index, keys, n, RMI_PARAMS(leaves, root));
 	const double cost = mean_log2_window(index, self, keys, n);
 	index->destroy(self);
 	return cost;
@@ -480,7 +486,7 @@ static void test_auto_is_near_the_best(void **state)
 	for (size_t s = 0; s < SETS; s++) {
 		ldb_key *keys = make(sets[s].make, n);
 		double best = INFINITY;
-		for (int root = RMI_LINEAR; root <= RMI_RADIX; root++)
+		for (int root = RMI_LINEAR; root <= RMI_LOGLINEAR; root++)
 			best = fmin(best, rmi_cost(keys, n, 0, (rmi_root_kind)root));
 		const double by_auto = rmi_cost(keys, n, 0, RMI_AUTO);
 		if (by_auto > best + 0.35)
@@ -499,8 +505,8 @@ static void test_rmi_windows_are_small(void **state)
 	free(keys);
 	/* On a line each leaf is exact: the rank, or with rounding the next one. */
 	keys = make(linear, n);
-	for (int root = RMI_LINEAR; root <= RMI_RADIX; root++)
-		if (root != RMI_CUBIC)
+	for (int root = RMI_LINEAR; root <= RMI_LOGLINEAR; root++)
+		if (root != RMI_CUBIC && root != RMI_LOGLINEAR)
 			assert_true(rmi_cost(keys, n, 100, (rmi_root_kind)root) <= log2(3));
 	free(keys);
 }
@@ -510,7 +516,7 @@ static void test_rmi_size(void **state)
 	(void)state;
 	const size_t n = 50000;
 	ldb_key *keys = make(lognormal, n);
-	void *self = build(rmis[0], keys, n, (double[]){0, RMI_AUTO});
+	void *self = build(rmis[0], keys, n, RMI_PARAMS(0, RMI_AUTO));
 	assert_true(rmis[0]->bytes(self) <= n * sizeof *keys / 10);
 	ldb_index_info info = {0};
 	rmis[0]->info(self, &info);
@@ -527,10 +533,10 @@ static void test_roots_never_decrease(void **state)
 {
 	(void)state;
 	for (size_t s = 0; s < SETS; s++)
-		for (int kind = RMI_LINEAR; kind <= RMI_RADIX; kind++) {
+		for (int kind = RMI_LINEAR; kind <= RMI_LOGLINEAR; kind++) {
 			const size_t n = 5000, leaves = 1000;
 			ldb_key *keys = make(sets[s].make, n);
-			rmi *self = build(rmis[0], keys, n, (double[]){(double)leaves, kind});
+			rmi *self = build(rmis[0], keys, n, RMI_PARAMS(leaves, kind));
 			const ldb_key span = self->root.top - self->root.base;
 			for (size_t i = 0; i < 20000; i++) {
 				/* Neighbours in the root's eyes, all over the range. */
@@ -557,7 +563,7 @@ static void test_line_is_one_segment(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		ldb_key *keys = make(lines[i], 20000);
 		radixspline *self = build(splines[0], keys, 20000, (double[]){0, 1, 0});
-		assert_int_equal(self->point_count, 2);
+		assert_int_equal(self->spline.point_count, 2);
 		splines[0]->destroy(self);
 		free(keys);
 	}
@@ -579,8 +585,8 @@ static void test_epsilon_is_kept(void **state)
 				assert_true(hi - lo <= 2 * epsilon + 1);
 			}
 			/* Not a law of the greedy corridor, but far from it something is wrong. */
-			assert_true(self->point_count <= points + points / 4);
-			points = self->point_count;
+			assert_true(self->spline.point_count <= points + points / 4);
+			points = self->spline.point_count;
 			splines[0]->destroy(self);
 		}
 		free(keys);
@@ -604,8 +610,8 @@ static void test_outliers_need_a_trimmed_table(void **state)
 	ldb_key *keys = make(facebook, n);
 	radixspline *trimmed = build(splines[0], keys, n, (double[]){0, 4, 0});
 	radixspline *full = build(splines[0], keys, n, (double[]){0, 4, 1});
-	assert_true(full->point_count > 1000);
-	assert_true(largest_bucket(full) > full->point_count * 9 / 10);
+	assert_true(full->spline.point_count > 1000);
+	assert_true(largest_bucket(full) > full->spline.point_count * 9 / 10);
 	assert_true(largest_bucket(trimmed) < 60);
 	splines[0]->destroy(trimmed);
 	splines[0]->destroy(full);
@@ -630,6 +636,69 @@ static void test_chosen_epsilon_keeps_it_small(void **state)
 	}
 }
 
+/* --- threads ---------------------------------------------------------------------------------- */
+
+static int threads_started, threads_allowed = INT_MAX;
+
+typedef int create_fn(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+		      void *arg);
+
+/* Stands before the C library's, for the plug-ins too: refuses what is not allowed. */
+LDB_API int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+			   void *(*run)(void *), void *arg)
+{
+	create_fn *create;
+	*(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
+	if (threads_started == threads_allowed)
+		return EAGAIN;
+	threads_started++;
+	return create(thread, attributes, run, arg);
+}
+
+/* Builds by `threads` threads where only `allowed` can be started; it must not differ from `one`.
+ */
+static void check_threads(const rmi *one, const ldb_key *keys, size_t n, rmi_root_kind root,
+			  int threads, int allowed)
+{
+	const ldb_index *index = rmis[variants - 1];
+	threads_started = 0;
+	threads_allowed = allowed;
+	rmi *self = build(index, keys, n, (double[]){0, root, 10, threads});
+	threads_allowed = INT_MAX;
+	if (self->leaf_count != one->leaf_count ||
+	    memcmp(self->root.c, one->root.c, sizeof one->root.c) != 0 ||
+	    memcmp(self->leaves, one->leaves, (one->leaf_count + 1) * sizeof *one->leaves) != 0)
+		fail_msg("%s: root %d by %d threads, %d allowed: not as by one", what, root,
+			 threads, allowed);
+	/* The calling thread takes part, and a thread has a few thousand keys or is not worth it.
+	 */
+	const int most = (int)(n / 8192);
+	const int wanted = threads - 1 < most ? threads - 1 : most;
+	assert_int_equal(threads_started, wanted < allowed ? wanted : allowed);
+	index->destroy(self);
+}
+
+static void test_threads_build_the_same(void **state)
+{
+	(void)state;
+	const size_t n = 60000;
+	for (size_t s = 0; s < SETS; s++) {
+		ldb_key *keys = make(sets[s].make, n);
+		snprintf(what, sizeof what, "%s", sets[s].name);
+		for (int root = RMI_AUTO; root <= RMI_LOGLINEAR; root++) {
+			rmi *one = build(rmis[variants - 1], keys, n, RMI_PARAMS(0, root));
+			static const int threads[] = {1, 2, 3, 7, 64};
+			for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
+				check_threads(one, keys, n, (rmi_root_kind)root, threads[t],
+					      INT_MAX);
+			check_threads(one, keys, n, (rmi_root_kind)root, 7, 0);
+			check_threads(one, keys, n, (rmi_root_kind)root, 7, 3);
+			rmis[variants - 1]->destroy(one);
+		}
+		free(keys);
+	}
+}
+
 /* --- faults ----------------------------------------------------------------------------------- */
 
 static void assert_invalid(const ldb_index *index, const void *self)
@@ -645,7 +714,7 @@ static void test_validate_finds_damage(void **state)
 	const size_t n = 5000;
 	ldb_error err;
 	ldb_key *keys = make(uniform, n);
-	rmi *model = build(rmis[0], keys, n, (double[]){50, RMI_ROBUST});
+	rmi *model = build(rmis[0], keys, n, RMI_PARAMS(50, RMI_ROBUST));
 	rmi_leaf *leaf = &model->leaves[20];
 	const rmi_leaf whole = *leaf;
 	leaf->width--;
@@ -661,24 +730,24 @@ static void test_validate_finds_damage(void **state)
 	assert_int_equal(rmis[0]->validate(model, &err), LDB_OK);
 	rmis[0]->destroy(model);
 
-	radixspline *spline = build(splines[0], keys, n, (double[]){0, 8, 0});
-	assert_true(spline->point_count > 10);
-	ldb_spline_point *point = &spline->points[5];
+	radixspline *index = build(splines[0], keys, n, (double[]){0, 8, 0});
+	assert_true(index->spline.point_count > 10);
+	ldb_spline_point *point = &index->spline.points[5];
 	point->rank += 30;
-	assert_invalid(splines[0], spline);
+	assert_invalid(splines[0], index);
 	point->rank -= 30;
 	const ldb_key key = point->key;
 	point->key = point[1].key;
-	assert_invalid(splines[0], spline);
+	assert_invalid(splines[0], index);
 	point->key = key;
-	spline->radix.table[spline->radix.count / 2]++;
-	assert_invalid(splines[0], spline);
-	spline->radix.table[spline->radix.count / 2]--;
-	spline->epsilon = 1;
-	assert_invalid(splines[0], spline);
-	spline->epsilon = 8;
-	assert_int_equal(splines[0]->validate(spline, &err), LDB_OK);
-	splines[0]->destroy(spline);
+	index->radix.table[index->radix.count / 2]++;
+	assert_invalid(splines[0], index);
+	index->radix.table[index->radix.count / 2]--;
+	index->spline.epsilon = 1;
+	assert_invalid(splines[0], index);
+	index->spline.epsilon = 8;
+	assert_int_equal(splines[0]->validate(index, &err), LDB_OK);
+	splines[0]->destroy(index);
 	free(keys);
 }
 
@@ -710,8 +779,8 @@ static void test_allocation_failures(void **state)
 	const size_t n = 5000;
 	ldb_key *keys = make(uniform, n);
 	for (size_t v = 0; v < variants; v++) {
-		assert_int_equal(survive_failures(rmis[v], keys, n, (double[]){0, 0}), 2);
-		assert_int_equal(survive_failures(rmis[v], keys, 0, (double[]){9, 0}), 2);
+		assert_int_equal(survive_failures(rmis[v], keys, n, RMI_PARAMS(0, 0)), 2);
+		assert_int_equal(survive_failures(rmis[v], keys, 0, RMI_PARAMS(9, 0)), 2);
 		/* The struct, a list that grows at least twice, its exact copy, the table. */
 		assert_true(survive_failures(splines[v], keys, n, (double[]){0, 1, 0}) >= 6);
 		assert_int_equal(survive_failures(splines[v], keys, 0, (double[]){0, 1, 0}), 1);
@@ -726,7 +795,7 @@ static void test_too_many_keys(void **state)
 	void *self;
 	/* Refused before a key is read. */
 	const ldb_key key = 0;
-	assert_int_equal(rmis[0]->build(&self, &key, (size_t)1 << 32, (double[]){0, 0}, &err),
+	assert_int_equal(rmis[0]->build(&self, &key, (size_t)1 << 32, RMI_PARAMS(0, 0), &err),
 			 LDB_UNSUPPORTED);
 	assert_true(err.subject[0] && err.value[0] && err.remedy[0]);
 }
@@ -745,6 +814,7 @@ int main(void)
 		cmocka_unit_test(test_epsilon_is_kept),
 		cmocka_unit_test(test_outliers_need_a_trimmed_table),
 		cmocka_unit_test(test_chosen_epsilon_keeps_it_small),
+		cmocka_unit_test(test_threads_build_the_same),
 		cmocka_unit_test(test_validate_finds_damage),
 		cmocka_unit_test(test_allocation_failures),
 		cmocka_unit_test(test_too_many_keys),

@@ -243,7 +243,8 @@ static void test_every_setting(void **state)
 			       {"key-bits", "32"}, {"optional", "yes"}, {"experiment", "mine"}));
 	const ldb_experiment *e = plan.experiments;
 	assert_int_equal(e->competitor_count, 2);
-	assert_string_equal(e->competitors[1].params_text, "leaves=64;root=linear");
+	assert_string_equal(e->competitors[1].params_text,
+			    "leaves=64;root=linear;budget=10;build_threads=1");
 	assert_string_equal(e->datasets[1], "uniform_dense");
 	assert_string_equal(e->workloads[0].name, "zipf:0.5");
 	assert_string_equal(e->workloads[1].name, "absent:50");
@@ -575,7 +576,8 @@ static void test_optional(void **state)
 static void test_configs(void **state)
 {
 	(void)state;
-	const char *const names[] = {"smoke", "smoke.ini", "demo", "bench", "bench-full"};
+	const char *const names[] = {"smoke",      "smoke.ini", "demo",  "bench",
+				     "bench-full", "field",     "pareto"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		ldb_plan plan;
 		ldb_error err;

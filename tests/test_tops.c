@@ -235,7 +235,7 @@ static void test_outliers_are_left_out(void **state)
 	(void)state;
 	const ldb_index *rbs = find_index("rbs"), *cht = find_index("cht");
 	make_facebook(N);
-	void *trimmed = build(rbs, N, (double[]){0, 0}), *full = build(rbs, N, (double[]){0, 1});
+	void *trimmed = build(rbs, N, (double[]){0, -1}), *full = build(rbs, N, (double[]){0, 0});
 	assert_true(mean_window(rbs, trimmed) < 32);
 	assert_true(mean_window(rbs, full) > N / 2);
 	rbs->destroy(trimmed);

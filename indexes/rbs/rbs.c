@@ -22,7 +22,7 @@
 #include "ldb/radix.h"
 #include "ldb/window.h"
 
-enum { PARAM_RADIX_BITS, PARAM_RANGE };
+enum { PARAM_RADIX_BITS, PARAM_TRIM };
 
 static const ldb_param params_table[] = {
 	{.name = "radix_bits",
@@ -30,10 +30,12 @@ static const ldb_param params_table[] = {
 	 .def = 0,
 	 .min = 0,
 	 .max = 28},
-	{.name = "range",
-	 .help = "keys that the table covers: without far outliers, or (as published) all",
-	 .def = 0,
-	 .choices = "trimmed|full"},
+	{.name = "trim",
+	 .help = "keys at each end that may lie outside of the table's range; -1: chosen; 0: as "
+		 "published",
+	 .def = -1,
+	 .min = -1,
+	 .max = 1 << 30},
 	{.name = NULL},
 };
 
@@ -118,16 +120,22 @@ static void set_range(rbs *index, ldb_radix *radix, size_t trim)
 }
 
 /*
- * Chooses the range, and without radix_bits also the shift, that cost least by a sample of the
- * keys. The more keys are left out at the ends, the narrower are the buckets of all others.
+ * Chooses the range, where trim is -1, and without radix_bits also the shift, that cost least by a
+ * sample of the keys. The more keys are left out at the ends, the narrower are the buckets of all
+ * others.
  */
-static void tune(rbs *index, bool trimmed)
+static void tune(rbs *index, double trim)
 {
-	const size_t n = index->n;
+	const size_t n = index->n, most = (n - 1) / 2;
 	const size_t few = n / 16 < 32 ? n / 16 : 32;
-	const size_t trims[] = {0, few, n / 1000 + few, n / 256 + few, n / 64, n / 16, n / 6};
+	size_t trims[] = {0, few, n / 1000 + few, n / 256 + few, n / 64, n / 16, n / 6};
+	size_t count = sizeof trims / sizeof *trims;
+	if (trim >= 0) {
+		trims[0] = trim < (double)most ? (size_t)trim : most;
+		count = 1;
+	}
 	double best = INFINITY;
-	for (size_t i = 0; i < (trimmed ? sizeof trims / sizeof *trims : 1); i++) {
+	for (size_t i = 0; i < count; i++) {
 		ldb_radix radix = {0};
 		set_range(index, &radix, trims[i]);
 		const double cost = ldb_radix_cost(&radix, index->keys, 1, n, NARROW);
@@ -160,7 +168,7 @@ static ldb_status rbs_build(void **self, const ldb_key *keys, size_t n, const do
 	*index = (rbs){.keys = keys, .n = n, .radix_bits = (unsigned)values[PARAM_RADIX_BITS]};
 	if (n > 0) {
 		const uint64_t start_ns = ldb_now_ns();
-		tune(index, values[PARAM_RANGE] == 0);
+		tune(index, values[PARAM_TRIM]);
 		index->tune_ns = ldb_now_ns() - start_ns;
 	}
 	const unsigned bits = ldb_radix_range_bits(&index->radix);

@@ -2,37 +2,36 @@
  * The plug-in around the recursive model index: parameters, build, the batched pipeline, checks.
  * The model itself is in rmi.h.
  */
-#include "clock.h"
+#include "ldb/check.h"
 #include "ldb/loops.h"
+#include "ldb/parts.h"
 #include "ldb/window.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "rmi.h"
 
-static inline ldb_val rmi_find(const rmi *self, ldb_key q)
+static inline ldb_val find(const rmi *self, rmi_root_kind kind, ldb_key q)
 {
-	const uint64_t f = rmi_predict_leaf(&self->root, q);
+	const uint64_t f = rmi_predict_as(&self->root, kind, q);
 	size_t lo, hi;
 	rmi_leaf_window(&self->leaves[f >> 32], (uint32_t)f, &lo, &hi);
 	const size_t rank = ldb_search_window(self->keys, self->n, lo, hi, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
 
-LDB_INDEX_LOOPS(rmi, rmi_find)
-
 /*
  * A group of queries goes through three stages together: root, leaf, search. Each stage asks for
  * the cache lines of the next one, so the misses of the whole group overlap.
  */
-static void rmi_lookup_group(const rmi *self, const ldb_key *q, size_t count, ldb_val *out)
+static inline void find_group(const rmi *self, rmi_root_kind kind, const ldb_key *q, size_t count,
+			      ldb_val *out)
 {
 	uint64_t f[LDB_GROUP];
 	size_t lo[LDB_GROUP], hi[LDB_GROUP];
 	for (size_t i = 0; i < count; i++) {
-		f[i] = rmi_predict_leaf(&self->root, q[i]);
+		f[i] = rmi_predict_as(&self->root, kind, q[i]);
 		const rmi_leaf *leaf = &self->leaves[f[i] >> 32];
 		__builtin_prefetch(leaf);
 		__builtin_prefetch(leaf + 1); /* every fourth is on the next line */
@@ -44,10 +43,54 @@ static void rmi_lookup_group(const rmi *self, const ldb_key *q, size_t count, ld
 	ldb_search_windows(self->keys, self->n, q, lo, hi, count, out);
 }
 
+/* The loops are made once for each kind of formula, so that they need not ask for it. */
+#define LOOPS_FOR(name, kind)                                                                      \
+	typedef rmi name;                                                                          \
+	static inline ldb_val name##_find(const name *self, ldb_key q)                             \
+	{                                                                                          \
+		return find(self, kind, q);                                                        \
+	}                                                                                          \
+	LDB_INDEX_LOOPS(name, name##_find)                                                         \
+	static inline void name##_group(const void *self, const ldb_key *q, size_t count,          \
+					ldb_val *out)                                              \
+	{                                                                                          \
+		find_group(self, kind, q, count, out);                                             \
+	}                                                                                          \
+	static void name##_lookup_batch(const void *self, const ldb_key *q, size_t n,              \
+					ldb_val *out)                                              \
+	{                                                                                          \
+		ldb_find_groups(self, name##_group, q, n, out);                                    \
+	}
+LOOPS_FOR(line, RMI_LINEAR)
+LOOPS_FOR(cubic, RMI_CUBIC)
+LOOPS_FOR(radix, RMI_RADIX)
+LOOPS_FOR(loglinear, RMI_LOGLINEAR)
+
+static const struct {
+	void (*lookup)(const void *self, const ldb_key *q, size_t n, ldb_val *out);
+	void (*chase)(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out);
+	void (*lookup_batch)(const void *self, const ldb_key *q, size_t n, ldb_val *out);
+} loops[] = {
+	[RMI_LINEAR] = {line_lookup, line_chase, line_lookup_batch},
+	[RMI_ROBUST] = {line_lookup, line_chase, line_lookup_batch},
+	[RMI_CUBIC] = {cubic_lookup, cubic_chase, cubic_lookup_batch},
+	[RMI_RADIX] = {radix_lookup, radix_chase, radix_lookup_batch},
+	[RMI_LOGLINEAR] = {loglinear_lookup, loglinear_chase, loglinear_lookup_batch},
+};
+
+static void rmi_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)
+{
+	loops[((const rmi *)self)->root.kind].lookup(self, q, n, out);
+}
+
+static void rmi_chase(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out)
+{
+	loops[((const rmi *)self)->root.kind].chase(self, q, n, carry, out);
+}
+
 static void rmi_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	for (size_t i = 0; i < n; i += LDB_GROUP)
-		rmi_lookup_group(self, q + i, n - i < LDB_GROUP ? n - i : LDB_GROUP, out + i);
+	loops[((const rmi *)self)->root.kind].lookup_batch(self, q, n, out);
 }
 
 static void rmi_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
@@ -59,22 +102,32 @@ static void rmi_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 
 /* --- build ------------------------------------------------------------------------------------ */
 
-enum { PARAM_LEAVES, PARAM_ROOT };
+enum { PARAM_LEAVES, PARAM_ROOT, PARAM_BUDGET, PARAM_BUILD_THREADS };
 
 static const ldb_param params_table[] = {
 	{.name = "leaves",
-	 .help = "models in the second layer; 0: one for 24 keys",
+	 .help = "models in the second layer; 0: as many as pay within the budget",
 	 .def = 0,
 	 .min = 0,
 	 .max = 1 << 28},
 	{.name = "root",
 	 .help = "model of the first layer",
 	 .def = RMI_AUTO,
-	 .choices = "auto|linear|robust|cubic|radix"},
+	 .choices = "auto|linear|robust|cubic|radix|loglinear"},
+	{.name = "budget",
+	 .help = "percent of the keys' size that the index may take where leaves is 0",
+	 .def = 10,
+	 .min = 1,
+	 .max = 100},
+	{.name = "build_threads",
+	 .help = "threads that train the leaves",
+	 .def = 1,
+	 .min = 1,
+	 .max = LDB_PARTS_MAX},
 	{.name = NULL},
 };
 
-static const char *const root_names[] = {"auto", "linear", "robust", "cubic", "radix"};
+static const char *const root_names[] = {"auto", "linear", "robust", "cubic", "radix", "loglinear"};
 
 static size_t leaves_bytes(const rmi *index)
 {
@@ -101,23 +154,15 @@ static ldb_status rmi_build(void **self, const ldb_key *keys, size_t n, const do
 	index->keys = keys;
 	index->n = n;
 	index->leaf_count = (size_t)params[PARAM_LEAVES];
-	if (index->leaf_count == 0)
-		index->leaf_count = rmi_choose_leaf_count(n);
+	rmi_tune(index, (rmi_root_kind)params[PARAM_ROOT],
+		 params[PARAM_BUDGET] / 100 * (double)n * sizeof *keys);
 	index->leaves = ldb_alloc(leaves_bytes(index));
 	if (!index->leaves) {
 		const size_t bytes = leaves_bytes(index);
 		ldb_free(index, sizeof *index);
 		return ldb_fail_oom(err, "rmi: leaves", bytes);
 	}
-	const rmi_root_kind kind = (rmi_root_kind)params[PARAM_ROOT];
-	if (kind == RMI_AUTO) {
-		const uint64_t start_ns = ldb_now_ns();
-		rmi_choose_root(index);
-		index->tune_ns = ldb_now_ns() - start_ns;
-	} else {
-		rmi_train_root(&index->root, kind, keys, n, index->leaf_count);
-	}
-	rmi_train_leaves(index);
+	rmi_train_leaves(index, (size_t)params[PARAM_BUILD_THREADS]);
 	*self = index;
 	return LDB_OK;
 }
@@ -136,17 +181,6 @@ static void rmi_info(const void *self, ldb_index_info *out)
 }
 
 /* --- validate --------------------------------------------------------------------------------- */
-
-static ldb_status check_window(const rmi *index, ldb_key q, size_t rank, ldb_error *err)
-{
-	size_t lo, hi;
-	rmi_window(index, q, &lo, &hi);
-	if (lo <= rank && rank <= hi && hi <= index->n)
-		return LDB_OK;
-	return ldb_fail(err, LDB_INVALID, "report it with the dataset and the parameters",
-			"rmi: the window of a query does not hold its rank",
-			"query %" PRIu64 ", rank %zu, window [%zu, %zu]", q, rank, lo, hi);
-}
 
 /* The leaves' starts must be what the root says: no key of a leaf before it. */
 static ldb_status check_leaves(const rmi *index, ldb_error *err)
@@ -167,27 +201,13 @@ static ldb_status check_leaves(const rmi *index, ldb_error *err)
 	return LDB_OK;
 }
 
-/* Every key, and both ends of every gap: windows move in one direction between them. */
 static ldb_status rmi_validate(const void *self, ldb_error *err)
 {
 	const rmi *index = self;
-	const ldb_key *keys = index->keys;
-	const size_t n = index->n;
-	ldb_status status = check_leaves(index, err);
-	if (status == LDB_OK)
-		status = check_window(index, 0, 0, err);
-	if (status == LDB_OK && (n == 0 || keys[n - 1] < LDB_KEY_MAX))
-		status = check_window(index, LDB_KEY_MAX, n, err);
-	for (size_t i = 0; i < n && status == LDB_OK; i++) {
-		if (i > 0 && keys[i] == keys[i - 1])
-			continue;
-		status = check_window(index, keys[i], i, err);
-		if (status == LDB_OK && keys[i] > 0 && (i == 0 || keys[i - 1] < keys[i] - 1))
-			status = check_window(index, keys[i] - 1, i, err);
-		if (status == LDB_OK && i > 0)
-			status = check_window(index, keys[i - 1] + 1, i, err);
-	}
-	return status;
+	const ldb_status status = check_leaves(index, err);
+	return status == LDB_OK
+		       ? ldb_check_windows("rmi", rmi_window, index, index->keys, index->n, err)
+		       : status;
 }
 
 static const ldb_index table = {
@@ -199,7 +219,7 @@ static const ldb_index table = {
 		  "robust root: Maltry, Dittrich, VLDB 2022",
 	.flags = LDB_ORDERED | LDB_DUPLICATES | LDB_LEARNED | LDB_THREADS,
 	.params = params_table,
-	.peak_bytes_per_key = 1, /* 16 bytes for 24 keys; with many leaves asked for it is more */
+	.peak_bytes_per_key = 1, /* a tenth of 8 bytes; with many leaves asked for it is more */
 	.build = rmi_build,
 	.destroy = rmi_destroy,
 	.bytes = rmi_bytes,

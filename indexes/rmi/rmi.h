@@ -16,10 +16,11 @@
  * key costs no precision (F has 53 bits) and makes a leaf 16 bytes, four to a cache line.
  *
  * Why the window holds for every q. F never decreases as q grows: keys are clamped to [base, top]
- * and subtracted as integers, and every later step (conversion to double, times a coefficient >= 0,
- * plus a constant, clamp, truncation) keeps order even when it rounds; for the cubic see train.c.
- * So does t, for the same reason. Let r be the number of keys < q, b = keys[r] the first key >= q,
- * a = keys[r - 1] the last key < q, and let q's leaf hold the ranks [start, end).
+ * and subtracted as integers; the logarithm, where the root takes it, is one of integers and never
+ * decreases (ldb/log2.h); and every later step (conversion to double, times a coefficient >= 0,
+ *plus a constant, clamp, truncation) keeps order even when it rounds; for the cubic see train.c. So
+ *does t, for the same reason. Let r be the number of keys < q, b = keys[r] the first key >= q, a =
+ *keys[r - 1] the last key < q, and let q's leaf hold the ranks [start, end).
  *   - Keys of earlier leaves are < q and keys of later ones > q: start <= r <= end.
  *   - lo <= r: if b is in the leaf, t(q) <= t(b), and training sees to t(b) <= r - start. If not,
  *     r = end, and lo <= end by the clamp.
@@ -33,19 +34,21 @@
 #define RMI_H
 
 #include "ldb/index.h"
+#include "ldb/log2.h"
 
 typedef enum {
-	RMI_AUTO,   /* whichever of the others promises the narrowest windows */
-	RMI_LINEAR, /* least squares over all keys */
-	RMI_ROBUST, /* line through the ends of what is left without outliers */
-	RMI_CUBIC,  /* monotone cubic over what is left without outliers */
-	RMI_RADIX,  /* the key's top bits behind the common prefix */
+	RMI_AUTO,      /* whichever of the others promises the narrowest windows */
+	RMI_LINEAR,    /* least squares over all keys */
+	RMI_ROBUST,    /* line through the ends of what is left without outliers */
+	RMI_CUBIC,     /* monotone cubic over what is left without outliers */
+	RMI_RADIX,     /* the key's top bits behind the common prefix */
+	RMI_LOGLINEAR, /* as robust, over log2(key - base) */
 } rmi_root_kind;
 
 typedef struct {
 	ldb_key base, top; /* keys are clamped to [base, top] */
 	rmi_root_kind kind;
-	unsigned right, left; /* x = (key - base) >> right; radix: F = x << left */
+	unsigned right, left; /* x = (key - base) >> right, or its log2; radix: F = x << left */
 	double c[4];          /* F = c[0] + c[1] x + c[2] x^2 + c[3] x^3 */
 	double limit;         /* the largest double below leaves * 2^32 */
 } rmi_root;
@@ -68,21 +71,33 @@ typedef struct {
 	uint64_t tune_ns;
 } rmi;
 
-/* The root model: F of q, 32.32 fixed point. */
-static inline uint64_t rmi_predict_leaf(const rmi_root *root, ldb_key q)
+/* What the root computes with: x. `kind` is root->kind, a constant in loops made for one kind. */
+static inline uint64_t rmi_root_input(const rmi_root *root, rmi_root_kind kind, ldb_key q)
 {
 	q = q < root->top ? q : root->top;
 	const uint64_t x = (q > root->base ? q - root->base : 0) >> root->right;
-	if (root->kind == RMI_RADIX)
+	return kind == RMI_LOGLINEAR ? ldb_log2(x) >> 1 : x;
+}
+
+/* The root model: F of q, 32.32 fixed point. */
+static inline uint64_t rmi_predict_as(const rmi_root *root, rmi_root_kind kind, ldb_key q)
+{
+	const uint64_t x = rmi_root_input(root, kind, q);
+	if (kind == RMI_RADIX)
 		return x << root->left;
 	/* x < 2^63, and a signed conversion is one instruction everywhere. */
 	const double d = (double)(int64_t)x;
 	double f = root->c[1] * d + root->c[0];
-	if (root->kind == RMI_CUBIC)
+	if (kind == RMI_CUBIC)
 		f = ((root->c[3] * d + root->c[2]) * d + root->c[1]) * d + root->c[0];
 	f = f > 0 ? f : 0;
 	f = f < root->limit ? f : root->limit;
 	return (uint64_t)(int64_t)f;
+}
+
+static inline uint64_t rmi_predict_leaf(const rmi_root *root, ldb_key q)
+{
+	return rmi_predict_as(root, root->kind, q);
 }
 
 /* The leaf model: t(y), not yet clamped. */
@@ -104,15 +119,20 @@ static inline void rmi_leaf_window(const rmi_leaf *leaf, uint32_t y, size_t *lo,
 /* Trains a root, of any kind but RMI_AUTO, that spreads the keys over leaf_count leaves. */
 void rmi_train_root(rmi_root *root, rmi_root_kind kind, const ldb_key *keys, size_t n,
 		    size_t leaf_count);
+/* Rank of the first key in [low, high) whose leaf is not before `leaf`; high when there is none. */
+size_t rmi_first_of_leaf(const rmi_root *root, const ldb_key *keys, size_t low, size_t high,
+			 uint64_t leaf);
 /* Trains leaf `number`, whose keys begin at rank `start` of keys[0..n); returns the rank behind
  * them, which is `start` for an empty leaf. */
 size_t rmi_train_leaf(rmi_leaf *leaf, const rmi_root *root, const ldb_key *keys, size_t n,
 		      size_t number, size_t start);
-/* Trains all leaves below the index's root. */
-void rmi_train_leaves(rmi *index);
+/* Trains all leaves below the index's root, by up to `threads` threads: the same ones by any
+ * number of them. */
+void rmi_train_leaves(rmi *index, size_t threads);
 
 /* tune.c */
-size_t rmi_choose_leaf_count(size_t n);
-void rmi_choose_root(rmi *index);
+/* Chooses what the user left open: with leaf_count 0 how many leaves there are, within
+ * budget_bytes; with RMI_AUTO the kind of the root. Trains the root. */
+void rmi_tune(rmi *index, rmi_root_kind kind, double budget_bytes);
 
 #endif

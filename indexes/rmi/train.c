@@ -4,10 +4,12 @@
  */
 #include <math.h>
 
+#include "ldb/parts.h"
+#include "ldb/radix.h"
 #include "rmi.h"
 
 #define FIXED_ONE 0x1p32
-#define SAMPLE_MAX 65536u
+#define SAMPLE_MAX 16384u
 
 static unsigned bit_length(uint64_t x)
 {
@@ -16,44 +18,28 @@ static unsigned bit_length(uint64_t x)
 
 /* --- root ------------------------------------------------------------------------------------- */
 
-/* The sample: ranks evenly spread, the first and the last key among them. */
+/* Keys whose ranks are evenly spread. */
 typedef struct {
 	const ldb_key *keys;
 	size_t n, count;
 } sample;
 
-static sample sample_of(const ldb_key *keys, size_t n)
-{
-	return (sample){keys, n, n < SAMPLE_MAX ? n : SAMPLE_MAX};
-}
-
 static size_t sample_rank(const sample *s, size_t i)
 {
-	if (s->count < 2)
-		return 0;
-	return (size_t)((unsigned __int128)i * (s->n - 1) / (s->count - 1));
+	return ldb_sample_rank(i, s->count, s->n);
 }
 
 /* A key as the root's polynomial sees it. */
 static double root_input(const rmi_root *root, ldb_key key)
 {
-	key = key < root->top ? key : root->top;
-	return (double)(int64_t)((key > root->base ? key - root->base : 0) >> root->right);
+	return (double)(int64_t)rmi_root_input(root, root->kind, key);
 }
 
-/*
- * Sets [base, top] to the keys without outliers (Maltry, Dittrich 2022: trim 0.01 % of
- * the ranks at both ends; here a few more where keys are few). Only outliers are trimmed: a key
- * within an eighth of the inner range beyond it stays, so nothing is lost where there are none.
+/* Maltry, Dittrich 2022: trim 0.01 % of the ranks at both ends; here a few more where keys are few.
  */
-static void fence_outliers(rmi_root *root, const ldb_key *keys, size_t n)
+static size_t trimmed_keys(size_t n)
 {
-	const size_t few = n / 100 < 64 ? n / 100 : 64, trim = n / 10000 + few;
-	const ldb_key low = keys[trim], high = keys[n - 1 - trim], margin = (high - low) / 8;
-	const ldb_key fence_low = low > margin ? low - margin : 0;
-	const ldb_key fence_high = high < LDB_KEY_MAX - margin ? high + margin : LDB_KEY_MAX;
-	root->base = keys[0] > fence_low ? keys[0] : fence_low;
-	root->top = keys[n - 1] < fence_high ? keys[n - 1] : fence_high;
+	return n / 10000 + (n / 100 < 64 ? n / 100 : 64);
 }
 
 /* Least squares of rank over key. */
@@ -113,6 +99,21 @@ static void fit_cubic(rmi_root *root, const sample *s, double span, double leaf_
 	root->c[3] = (m0 + m1 - 2) * (1 - FLAT) * scale / span / span / span;
 }
 
+/* A line in the logarithms, whose ends are those of the logarithms without outliers. */
+static void fit_loglinear(rmi_root *root, const ldb_key *keys, size_t n, double leaf_count)
+{
+	const size_t trim = trimmed_keys(n), ranks[] = {0, trim, n - 1 - trim, n - 1};
+	uint64_t logs[4], low, high;
+	root->base -= root->base > 0; /* so that 0 is the logarithm of the first key only */
+	for (size_t i = 0; i < 4; i++)
+		logs[i] = rmi_root_input(root, RMI_LOGLINEAR, keys[ranks[i]]);
+	ldb_trim_range(logs, 1, 4, 1, &low, &high);
+	if (high == low)
+		return;
+	root->c[1] = leaf_count * FIXED_ONE / (double)(int64_t)(high - low);
+	root->c[0] = -(double)(int64_t)low * root->c[1];
+}
+
 void rmi_train_root(rmi_root *root, rmi_root_kind kind, const ldb_key *keys, size_t n,
 		    size_t leaf_count)
 {
@@ -122,8 +123,12 @@ void rmi_train_root(rmi_root *root, rmi_root_kind kind, const ldb_key *keys, siz
 		return;
 	root->base = keys[0];
 	root->top = keys[n - 1];
+	if (kind == RMI_LOGLINEAR) {
+		fit_loglinear(root, keys, n, (double)leaf_count);
+		return;
+	}
 	if (kind == RMI_ROBUST || kind == RMI_CUBIC)
-		fence_outliers(root, keys, n);
+		ldb_trim_range(keys, 1, n, trimmed_keys(n), &root->base, &root->top);
 	const unsigned bits = bit_length(root->top - root->base);
 	if (kind == RMI_RADIX) {
 		const unsigned wanted = 32 + bit_length(leaf_count) - 1;
@@ -136,7 +141,7 @@ void rmi_train_root(rmi_root *root, rmi_root_kind kind, const ldb_key *keys, siz
 	const double span = root_input(root, root->top);
 	if (span == 0)
 		return;
-	const sample s = sample_of(keys, n);
+	const sample s = {keys, n, n < SAMPLE_MAX ? n : SAMPLE_MAX};
 	if (kind == RMI_LINEAR)
 		fit_linear(root, &s, (double)leaf_count / (double)n);
 	else if (kind == RMI_CUBIC)
@@ -309,11 +314,55 @@ size_t rmi_train_leaf(rmi_leaf *leaf, const rmi_root *root, const ldb_key *keys,
 	return start + count;
 }
 
-void rmi_train_leaves(rmi *index)
+size_t rmi_first_of_leaf(const rmi_root *root, const ldb_key *keys, size_t low, size_t high,
+			 uint64_t leaf)
 {
-	size_t end = 0;
-	for (size_t i = 0; i < index->leaf_count; i++)
-		end = rmi_train_leaf(&index->leaves[i], &index->root, index->keys, index->n, i,
-				     end);
-	index->leaves[index->leaf_count] = (rmi_leaf){.start = (uint32_t)index->n};
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (rmi_predict_leaf(root, keys[middle]) >> 32 < leaf)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* --- all leaves ------------------------------------------------------------------------------- */
+
+#define PART_KEYS_MIN 8192 /* fewer are trained before a thread has started */
+
+/* The leaves [first, end), one thread's work. */
+typedef struct {
+	rmi *index;
+	size_t first, end;
+} leaf_range;
+
+static void *train_range(void *part)
+{
+	const leaf_range *range = part;
+	const rmi *index = range->index;
+	size_t start = rmi_first_of_leaf(&index->root, index->keys, 0, index->n, range->first);
+	for (size_t i = range->first; i < range->end; i++)
+		start = rmi_train_leaf(&index->leaves[i], &index->root, index->keys, index->n, i,
+				       start);
+	return NULL;
+}
+
+/* Each part begins with the leaf of a key, and these are evenly spread. What a leaf becomes does
+ * not depend on where parts begin. */
+void rmi_train_leaves(rmi *index, size_t threads)
+{
+	leaf_range parts[LDB_PARTS_MAX];
+	const size_t n = index->n, most = n / PART_KEYS_MIN + 1;
+	const size_t count = threads < most ? threads : most;
+	for (size_t i = 0; i < count; i++) {
+		const ldb_key *key = &index->keys[n / count * i];
+		parts[i].index = index;
+		parts[i].first = i ? rmi_predict_leaf(&index->root, *key) >> 32 : 0;
+		parts[i].end = index->leaf_count;
+		if (i)
+			parts[i - 1].end = parts[i].first;
+	}
+	ldb_run_parts(train_range, parts, sizeof *parts, count);
+	index->leaves[index->leaf_count] = (rmi_leaf){.start = (uint32_t)n};
 }
