@@ -211,9 +211,9 @@ static void test_tuning(void **state)
 		snprintf(chosen, sizeof chosen, "epsilon=%llu", (unsigned long long)self->epsilon);
 		assert_string_equal(info.chosen, chosen);
 		assert_true(levels[0]->bytes(self) <= n * sizeof *keys / 10 + sizeof *self);
-		if (self->epsilon > 7) { /* then the next smaller one costs too much */
+		if (self->epsilon > 15) { /* then the next smaller one costs too much */
 			pgm *finer = build(levels[0], keys, n, (double)(self->epsilon / 2), 4);
-			assert_true(finer->level[0].count * 16 > 1 << 19);
+			assert_true(levels[0]->bytes(finer) > n * sizeof *keys / 11);
 			levels[0]->destroy(finer);
 		}
 		levels[0]->destroy(self);

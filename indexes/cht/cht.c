@@ -44,36 +44,53 @@ static const ldb_param params_table[] = {
 typedef struct {
 	ldb_cht tree;
 	const ldb_key *keys;
+	size_t width; /* of all windows: max_error, or n */
 	uint64_t tune_ns;
 } cht;
 
-static inline ldb_val cht_find(const cht *self, ldb_key q)
+/* The window that begins with a leaf; at the array's end it begins before it. */
+static inline size_t leaf_low(const cht *self, size_t at)
+{
+	const size_t start = self->tree.table[at], last = self->tree.n - self->width;
+	return start < last ? start : last;
+}
+
+/* The answer by the rank found in the window that ends at `hi`. In a long leaf it may be behind. */
+static inline ldb_val answer(const cht *self, ldb_key q, size_t hi, size_t rank)
 {
 	const size_t n = self->tree.n;
-	size_t lo, hi;
-	ldb_cht_window(&self->tree, self->keys, 1, q, &lo, &hi);
-	const size_t rank = ldb_search_window(self->keys, n, lo, hi, q);
+	if (self->tree.long_leaves && rank >= hi && rank < n && self->keys[rank] < q)
+		rank = ldb_search_up(self->keys, n, rank, self->width, q);
 	return rank < n ? rank : LDB_NONE;
+}
+
+static inline ldb_val cht_find(const cht *self, ldb_key q)
+{
+	const size_t lo = leaf_low(self, ldb_cht_descend(&self->tree, q));
+	return answer(self, q, lo, ldb_fixed_search(self->keys, self->tree.n, lo, self->width, q));
 }
 
 LDB_INDEX_LOOPS(cht, cht_find)
 
 /* A group goes down the tree together, level by level, then searches its windows together. */
-static inline void find_group(const cht *self, const ldb_key *q, size_t count, ldb_val *out)
+static inline void find_group(const void *index, const ldb_key *q, size_t count, ldb_val *out)
 {
+	const cht *self = index;
 	size_t lo[LDB_GROUP], hi[LDB_GROUP];
-	ldb_cht_windows(&self->tree, self->keys, 1, q, count, lo, hi);
+	ldb_cht_descend_group(&self->tree, q, count, lo);
+	for (size_t i = 0; i < count; i++) {
+		lo[i] = leaf_low(self, lo[i]);
+		hi[i] = lo[i] + self->width;
+		ldb_fixed_prefetch(self->keys, lo[i], self->width);
+	}
+	ldb_fixed_search_group(self->keys, self->tree.n, q, lo, self->width, count, out);
 	for (size_t i = 0; i < count; i++)
-		ldb_prefetch_window(self->keys, lo[i], hi[i]);
-	ldb_search_windows(self->keys, self->tree.n, q, lo, hi, count, out);
+		out[i] = answer(self, q[i], hi[i], out[i]);
 }
 
 static void cht_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	size_t i = 0;
-	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
-		find_group(self, q + i, LDB_GROUP, out + i); /* inlined with a constant count */
-	find_group(self, q + i, n - i, out + i);
+	ldb_find_groups(self, find_group, q, n, out);
 }
 
 static void cht_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
@@ -111,7 +128,7 @@ static ldb_cht_result build_tuned(cht *index, unsigned bits)
 {
 	const size_t n = index->tree.n;
 	const ldb_cht_task task = {
-		.keys = index->keys, .stride = 1, .narrow = 8, .most = n / 5 > 256 ? n / 5 : 256};
+		.keys = index->keys, .stride = 1, .most = n / 5 > 256 ? n / 5 : 256};
 	const uint64_t start_ns = ldb_now_ns();
 	ldb_cht_estimate all;
 	ldb_cht_estimate_all(&index->tree, &task, &all);
@@ -152,6 +169,7 @@ static ldb_status cht_build(void **self, const ldb_key *keys, size_t n, const do
 	const ldb_cht_result result =
 		build_tree(index, (size_t)values[PARAM_BINS], (size_t)values[PARAM_MAX_ERROR]);
 	if (result == LDB_CHT_BUILT) {
+		index->width = index->tree.max_error < n ? index->tree.max_error : n;
 		*self = index;
 		return LDB_OK;
 	}

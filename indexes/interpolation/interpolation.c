@@ -210,9 +210,9 @@ static inline void halve_group(const interpolation *self, const ldb_key *q,
 			ldb_search_narrow(self->keys, self->n, lo[k], lo[k] + length, q[open[k]]);
 }
 
-static inline void find_group(const interpolation *self, const ldb_key *q, size_t count,
-			      ldb_val *out)
+static inline void find_group(const void *index, const ldb_key *q, size_t count, ldb_val *out)
 {
+	const interpolation *self = index;
 	bracket b[LDB_GROUP];
 	unsigned char open[LDB_GROUP + 1];
 	size_t left = 0;
@@ -236,15 +236,10 @@ static inline void find_group(const interpolation *self, const ldb_key *q, size_
 
 static void interpolation_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	const interpolation *index = self;
-	if (index->n < SMALL) {
+	if (((const interpolation *)self)->n < SMALL)
 		interpolation_lookup(self, q, n, out);
-		return;
-	}
-	size_t i = 0;
-	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
-		find_group(index, q + i, LDB_GROUP, out + i); /* inlined with a constant count */
-	find_group(index, q + i, n - i, out + i);
+	else
+		ldb_find_groups(self, find_group, q, n, out);
 }
 
 /* --- build ------------------------------------------------------------------------------------ */

@@ -1,276 +1,237 @@
-/*
- * Building of ldx: the choice of root and number of buckets by a cost model, then the table and the
- * nodes in one pass each.
- */
+/* Building of ldx: the root, then the nodes, in parts on several threads. tune.c chooses how. */
 #include <string.h>
 
-#include "clock.h"
+#include "ldb/parts.h"
 #include "ldx.h"
-
-/* Relative costs of a lookup's parts. What counts is how far apart the candidates are. */
-#define COST_TABLE 1.0
-#define COST_NODE 0.8       /* mostly in the last-level cache */
-#define COST_LINE 1.0       /* of keys: mostly in memory */
-#define COST_UNFORESEEN 2.0 /* a height the branch predictor did not expect */
-/* Most chunks in a row whose separators are equal before a bucket is no tree. */
-enum { EQUAL_CHUNKS = 4 };
 
 static size_t divide_up(size_t a, size_t b)
 {
 	return a / b + (a % b != 0);
 }
 
-/* Chunks that the keys of ranks [start, end) lie in; 1 where there are none. */
-static size_t chunk_count(size_t start, size_t end, unsigned lines)
+static size_t min_size(size_t a, size_t b)
 {
-	return end > start ? divide_up((end - 1) / LDX_LINE - start / LDX_LINE + 1, lines) : 1;
+	return a < b ? a : b;
 }
 
-/* Height of the tree over so many chunks: 0 for one. */
-static unsigned tree_height(size_t chunks)
+/* --- the range that the root shares out ------------------------------------------------------- */
+
+/* All keys, without far outliers where they would take more than half of it, and without the last
+ * chunk, so that nothing behind the keys is read. */
+static void set_range(ldx *self)
 {
-	unsigned height = 0;
-	for (size_t covered = 1; covered < chunks; covered *= LDX_CHILDREN)
+	const ldb_key *keys = self->keys;
+	const size_t outer = self->n / 1000, last = self->n - LDX_LINE * LDX_LINES;
+	const size_t inner_first = min_size(outer, last);
+	const size_t inner_last = last > inner_first + outer ? last - outer : last;
+	const uint64_t inner = keys[inner_last] - keys[inner_first];
+	const bool trim_low = keys[inner_first] - keys[0] > inner / 2;
+	const bool trim_high = keys[last] - keys[inner_last] > inner / 2;
+	self->root.base = keys[trim_low ? inner_first : 0];
+	self->low_rank =
+		ldb_lower_bound(keys, self->n, self->root.base); /* of equal keys the first */
+	self->high_rank = trim_high ? inner_last : last;
+	self->root.limit = keys[self->high_rank] - self->root.base;
+}
+
+/* --- trees ------------------------------------------------------------------------------------ */
+
+/* Chunks that the answers to queries in the bucket [start, end) lie in. */
+static size_t chunk_count(const ldx *self, size_t start, size_t end)
+{
+	const size_t last = min_size(end, self->high_rank), first = min_size(start, last);
+	return divide_up(last / LDX_LINE - first / LDX_LINE + 1, self->chunk_lines);
+}
+
+static unsigned tree_height(const ldx *self, size_t chunks)
+{
+	const size_t children = ldx_children(self->bits);
+	unsigned height = 1;
+	for (size_t covered = children; covered < chunks; covered *= children)
 		height++;
-	return height;
+	return height > self->min_height ? height : self->min_height;
 }
 
-static size_t tree_nodes(size_t chunks)
+/* Nodes of a tree over so many chunks, without its top node. */
+static size_t nodes_below_top(const ldx *self, size_t chunks)
 {
 	size_t nodes = 0;
-	while (chunks > 1) {
-		chunks = divide_up(chunks, LDX_CHILDREN);
+	for (unsigned h = tree_height(self, chunks); h > 1; h--) {
+		chunks = divide_up(chunks, ldx_children(self->bits));
 		nodes += chunks;
 	}
 	return nodes;
 }
 
-/* --- the root --------------------------------------------------------------------------------- */
-
-static uint64_t transform(const ldx *self, bool logarithmic, size_t rank)
+/* Fills a node from `line` on whose children are child_lines lines each; its bucket ends before the
+ * rank `end`. */
+static void fill_node(const ldx *self, ldx_node *node, size_t line, size_t end, size_t child_lines,
+		      uint32_t link)
 {
-	const uint64_t t = self->keys[rank] - self->min;
-	return logarithmic ? ldx_log(t) : t;
-}
-
-static void set_scale(ldx_root *root, size_t bucket_count)
-{
-	unsigned __int128 scale = (unsigned __int128)bucket_count << 64;
-	scale = root->limit == UINT64_MAX ? (unsigned __int128)bucket_count
-					  : scale / (root->limit + 1);
-	root->scale = scale > UINT64_MAX ? UINT64_MAX : (uint64_t)scale;
-}
-
-/* The range of T that the buckets share: all of it, without far outliers where they would take more
- * than half. */
-static ldx_root make_root(const ldx *self, bool logarithmic)
-{
-	const size_t n = self->n, outer = n / 1000;
-	uint64_t low = transform(self, logarithmic, 0);
-	uint64_t high = transform(self, logarithmic, n - 1);
-	const uint64_t inner_low = transform(self, logarithmic, outer);
-	const uint64_t inner_high = transform(self, logarithmic, n - 1 - outer);
-	const uint64_t inner = inner_high - inner_low;
-	if (inner_low - low > inner / 2)
-		low = inner_low;
-	if (high - inner_high > inner / 2)
-		high = inner_high;
-	return (ldx_root){.base = low, .limit = high - low, .logarithmic = logarithmic};
-}
-
-/* starts[b] = rank of the first key of bucket b or a later one; starts[count] = n. */
-static void find_starts(const ldx *self, const ldx_root *root, uint32_t *starts, size_t count)
-{
-	size_t next = 0;
-	for (size_t i = 0; i < self->n; i++) {
-		const size_t bucket = ldx_predict(root, self->min, self->keys[i]).bucket;
-		while (next <= bucket)
-			starts[next++] = (uint32_t)i;
+	memset(node, 0xff, sizeof *node);
+	for (size_t i = 0; i + 1 < ldx_children(self->bits); i++) {
+		const size_t behind = (line + (i + 1) * child_lines) * LDX_LINE;
+		if (behind > end || behind > self->high_rank)
+			break;
+		const uint32_t fraction = ldx_predict(&self->root, self->keys[behind - 1]).fraction;
+		if (self->bits == 16)
+			node->narrow[i] = (uint16_t)(fraction >> 16);
+		else
+			node->wide[i] = fraction;
 	}
-	while (next <= count)
-		starts[next++] = (uint32_t)self->n;
+	node->link = link;
 }
 
-typedef struct {
-	double cost; /* of a mean lookup */
-	size_t bytes;
-} estimate;
-
-/* What the index would be with `step` of these buckets made one and chunks of so many lines. */
-static estimate judge(const uint32_t *starts, size_t count, size_t step, unsigned lines)
+/* Fills the tree of bucket [start, end): its top node, and the others from `next` on, level by
+ * level. Returns the number of the node behind the last. */
+static size_t fill_tree(const ldx *self, size_t start, size_t end, size_t top, size_t next)
 {
-	double at_height[LDX_MAX_HEIGHT + 2] = {0}, most = 0, levels = 0;
-	size_t nodes = 0;
-	const double n = starts[count];
-	for (size_t b = 0; b < count; b += step) {
-		const size_t end = b + step < count ? b + step : count;
-		const size_t chunks = chunk_count(starts[b], starts[end], lines);
-		const unsigned height = tree_height(chunks);
-		at_height[height <= LDX_MAX_HEIGHT ? height : LDX_MAX_HEIGHT + 1] +=
-			(starts[end] - starts[b]) / n;
-		nodes += tree_nodes(chunks);
-	}
-	for (unsigned h = 0; h <= LDX_MAX_HEIGHT + 1; h++) {
-		levels += h * at_height[h];
-		most = at_height[h] > most ? at_height[h] : most;
-	}
-	return (estimate){.cost = COST_TABLE + COST_LINE * lines + COST_NODE * levels +
-				  COST_UNFORESEEN * (1 - most),
-			  .bytes = divide_up(count, step) * sizeof *starts +
-				   nodes * sizeof(ldx_node)};
-}
-
-/* Chooses root and bucket count: the cheapest that fits the budget, else the smallest. */
-static ldb_status choose(ldx *self, double budget_bytes, unsigned chunk_lines, ldb_error *err)
-{
-	size_t finest = (size_t)(budget_bytes / sizeof(uint32_t) / 2);
-	finest = finest < 16 ? 16 : finest > (1u << 30) ? (1u << 30) : finest;
-	const size_t bytes = (finest + 1) * sizeof(uint32_t);
-	uint32_t *starts = ldb_alloc(bytes);
-	if (!starts)
-		return ldb_fail_oom(err, "ldx: search for parameters", bytes);
-	estimate best = {.cost = 1e300, .bytes = SIZE_MAX};
-	for (int logarithmic = 0; logarithmic < 2; logarithmic++) {
-		ldx_root root = make_root(self, logarithmic);
-		set_scale(&root, finest);
-		find_starts(self, &root, starts, finest);
-		for (size_t i = 0; finest >> (i / 8) > 0; i++) {
-			/* Steps of 1, 2, 3, 4, 5, 6, 7, 8, 10, 12 ..; chunks of one and two lines.
-			 */
-			const size_t step = ((i / 2 % 4 + 4) << (i / 8)) / 4;
-			const unsigned lines = (unsigned)(i % 2) + 1;
-			if (chunk_lines && lines != chunk_lines)
-				continue;
-			const estimate e = judge(starts, finest, step, lines);
-			const bool fits = (double)e.bytes <= budget_bytes;
-			const bool better = (double)best.bytes <= budget_bytes
-						    ? fits && e.cost < best.cost * 0.99
-						    : e.bytes < best.bytes;
-			if (!better)
-				continue;
-			best = e;
-			self->root = root;
-			self->bucket_count = divide_up(finest, step);
-			self->chunk_lines = lines;
+	const size_t chunks = chunk_count(self, start, end), children = ldx_children(self->bits);
+	const size_t first_line = min_size(start, self->high_rank) / LDX_LINE;
+	const unsigned height = tree_height(self, chunks);
+	size_t child_chunks = 1, first = top;
+	for (unsigned h = 1; h < height; h++)
+		child_chunks *= children;
+	for (unsigned h = height; h > 0; h--, child_chunks /= children) {
+		const size_t node_chunks = child_chunks * children;
+		const size_t count = divide_up(chunks, node_chunks);
+		for (size_t i = 0; i < count; i++) {
+			const size_t line = first_line + i * node_chunks * self->chunk_lines;
+			fill_node(self, &self->nodes[first + i], line, end,
+				  child_chunks * self->chunk_lines,
+				  h > 1 ? LDX_TO_NODES | (uint32_t)(next + i * children)
+					: (uint32_t)line);
 		}
+		first = next;
+		next += h > 1 ? divide_up(chunks, child_chunks) : 0;
 	}
-	ldb_free(starts, bytes);
-	set_scale(&self->root, self->bucket_count);
-	return LDB_OK;
+	return next;
 }
 
-/* --- table and nodes -------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
-static uint32_t fraction_of(const ldx *self, size_t rank)
+/* What one thread does: `number` of `count` equal shares of the keys, then of the buckets. */
+typedef struct {
+	ldx *self;
+	uint32_t *starts; /* of each bucket: rank of its first key or of a later one; and the end */
+	size_t number, count;
+	size_t nodes; /* below top: how many of them; then the number of the first */
+	unsigned max_height;
+} part;
+
+static size_t share(size_t whole, size_t number, size_t count)
 {
-	return ldx_predict(&self->root, self->min, self->keys[rank]).fraction;
+	return (size_t)((unsigned __int128)whole * number / count);
 }
 
-/* May the bucket [start, end) be a tree, or can fractions not tell its chunks apart? */
-static bool is_tree(const ldx *self, size_t start, size_t end)
+static void *find_starts(void *argument)
 {
-	unsigned equal = 0;
-	const size_t chunk = self->chunk_lines * LDX_LINE;
-	if (tree_height(chunk_count(start, end, self->chunk_lines)) > LDX_MAX_HEIGHT)
+	const part *p = argument;
+	const ldx *self = p->self;
+	const size_t keys = self->high_rank + 1 - self->low_rank;
+	const size_t from = self->low_rank + share(keys, p->number, p->count);
+	const size_t to = self->low_rank + share(keys, p->number + 1, p->count);
+	size_t next = 0;
+	if (p->number > 0)
+		next = ldx_predict(&self->root, self->keys[from - 1]).bucket + 1;
+	for (size_t i = from; i < to; i++) {
+		const size_t bucket = ldx_predict(&self->root, self->keys[i]).bucket;
+		while (next <= bucket)
+			p->starts[next++] = (uint32_t)i;
+	}
+	while (p->number + 1 == p->count && next <= self->bucket_count)
+		p->starts[next++] = (uint32_t)to;
+	return NULL;
+}
+
+static void *count_nodes(void *argument)
+{
+	part *p = argument;
+	const ldx *self = p->self;
+	const size_t to = share(self->bucket_count, p->number + 1, p->count);
+	for (size_t b = share(self->bucket_count, p->number, p->count); b < to; b++) {
+		const size_t chunks = chunk_count(self, p->starts[b], p->starts[b + 1]);
+		const unsigned height = tree_height(self, chunks);
+		p->nodes += nodes_below_top(self, chunks);
+		p->max_height = height > p->max_height ? height : p->max_height;
+	}
+	return NULL;
+}
+
+static void *fill_trees(void *argument)
+{
+	part *p = argument;
+	const size_t buckets = p->self->bucket_count, to = share(buckets, p->number + 1, p->count);
+	for (size_t b = share(buckets, p->number, p->count); b < to; b++)
+		p->nodes = fill_tree(p->self, p->starts[b], p->starts[b + 1], b, p->nodes);
+	return NULL;
+}
+
+/* Finds where the buckets begin, and counts the nodes of their trees. False: out of memory. */
+static bool find_buckets(ldx *self, part *parts, unsigned threads)
+{
+	uint32_t *starts = ldb_alloc((self->bucket_count + 1) * sizeof *starts);
+	if (!starts)
 		return false;
-	uint32_t last = fraction_of(self, start);
-	for (size_t i = start / LDX_LINE * LDX_LINE + chunk - 1; i < end; i += chunk) {
-		const uint32_t fraction = fraction_of(self, i);
-		equal = fraction == last ? equal + 1 : 0;
-		if (equal > EQUAL_CHUNKS)
-			return false;
-		last = fraction;
+	for (size_t i = 0; i < threads; i++)
+		parts[i] = (part){.self = self, .starts = starts, .number = i, .count = threads};
+	ldb_run_parts(find_starts, parts, sizeof *parts, threads);
+	ldb_run_parts(count_nodes, parts, sizeof *parts, threads);
+	self->node_count = self->bucket_count;
+	self->max_height = 0;
+	for (size_t i = 0; i < threads; i++) {
+		const size_t nodes = parts[i].nodes;
+		parts[i].nodes = self->node_count;
+		self->node_count += nodes;
+		if (parts[i].max_height > self->max_height)
+			self->max_height = parts[i].max_height;
 	}
 	return true;
 }
 
-static size_t bucket_nodes(const ldx *self, size_t start, size_t end)
+static void free_starts(const ldx *self, const part *parts)
 {
-	if (self->n < LDX_LEAST)
-		return 1; /* too few keys to compare with: binary search */
-	const size_t chunks = chunk_count(start, end, self->chunk_lines);
-	return chunks > 1 && !is_tree(self, start, end) ? 1 : tree_nodes(chunks);
-}
-
-/* Fills a node from `line` on whose children are `child_lines` lines each, the last up to `end`. */
-static void fill_node(const ldx *self, ldx_node *node, size_t line, size_t end, size_t child_lines,
-		      size_t link)
-{
-	for (size_t i = 0; i < LDX_SEPARATORS; i++) {
-		const size_t next = (line + (i + 1) * child_lines) * LDX_LINE;
-		node->separator[i] = next < end ? fraction_of(self, next - 1) : UINT32_MAX;
-	}
-	node->link = (uint32_t)link;
-}
-
-/* Lays out the tree of a bucket from node `first` on, top level first; returns its table entry. */
-static uint32_t fill_tree(ldx *self, size_t start, size_t end, size_t first)
-{
-	const size_t chunks = chunk_count(start, end, self->chunk_lines);
-	const unsigned height = tree_height(chunks);
-	size_t child_chunks = 1, node = first;
-	self->top_height = height > self->top_height ? height : self->top_height;
-	for (unsigned h = 1; h < height; h++)
-		child_chunks *= LDX_CHILDREN;
-	for (unsigned h = height; h > 0; h--, child_chunks /= LDX_CHILDREN) {
-		const size_t node_chunks = child_chunks * LDX_CHILDREN;
-		const size_t count = divide_up(chunks, node_chunks);
-		for (size_t i = 0; i < count; i++) {
-			const size_t line = start / LDX_LINE + i * node_chunks * self->chunk_lines;
-			fill_node(self, &self->nodes[node + i], line, end,
-				  child_chunks * self->chunk_lines,
-				  h > 1 ? node + count + i * LDX_CHILDREN : line);
-		}
-		node += count;
-	}
-	return LDX_IS_NODE | height << 28 | (uint32_t)first;
-}
-
-static uint32_t fill_bucket(ldx *self, size_t start, size_t end, size_t *next_node)
-{
-	const size_t nodes = bucket_nodes(self, start, end), first = *next_node;
-	*next_node += nodes;
-	if (!nodes)
-		return (uint32_t)(start / LDX_LINE);
-	if (self->n >= LDX_LEAST && is_tree(self, start, end))
-		return fill_tree(self, start, end, first);
-	self->nodes[first] = (ldx_node){.separator = {(uint32_t)end}, .link = (uint32_t)start};
-	return LDX_IS_NODE | LDX_EXACT << 28 | (uint32_t)first;
+	ldb_free(parts[0].starts, (self->bucket_count + 1) * sizeof *parts[0].starts);
 }
 
 void ldx_free_parts(ldx *self)
 {
-	ldb_free(self->table, self->table_bytes);
-	ldb_free(self->nodes, self->node_bytes);
+	ldb_free(self->root.segments, ldx_segment_bytes(self));
+	ldb_free(self->nodes, ldx_node_bytes(self));
 }
 
-ldb_status ldx_build_all(ldx *self, double budget_bytes, unsigned chunk_lines, ldb_error *err)
+static ldb_status no_memory(ldx *self, size_t bytes, ldb_error *err)
 {
-	const size_t n = self->n;
-	self->min = n ? self->keys[0] : 0;
-	self->bucket_count = self->chunk_lines = 1;
-	if (n >= LDX_LEAST) {
-		const uint64_t start_ns = ldb_now_ns();
-		ldb_status status = choose(self, budget_bytes, chunk_lines, err);
-		self->tune_ns = ldb_now_ns() - start_ns;
-		if (status != LDB_OK)
-			return status;
+	self->node_count = 0;
+	ldx_free_parts(self);
+	return ldb_fail_oom(err, "ldx: root and nodes", bytes);
+}
+
+enum { TRIES = 4 };
+
+ldb_status ldx_build_parts(ldx *self, const ldx_settings *settings, ldb_error *err)
+{
+	if (self->n < LDX_LEAST)
+		return LDB_OK;
+	set_range(self);
+	part parts[LDB_PARTS_MAX];
+	ldx_settings granted = *settings;
+	for (int i = 0;; i++) { /* the sample may have promised too much */
+		if (!ldx_tune(self, &granted))
+			return ldb_fail_oom(err, "ldx: root", ldx_segment_bytes(self));
+		if (!find_buckets(self, parts, settings->threads))
+			return no_memory(self, self->bucket_count * sizeof *parts->starts, err);
+		const double bytes = (double)ldx_bytes_held(self);
+		if (bytes <= settings->budget_bytes || i == TRIES)
+			break;
+		granted.budget_bytes *= 0.97 * settings->budget_bytes / bytes;
+		free_starts(self, parts);
+		ldb_free(self->root.segments, ldx_segment_bytes(self));
+		self->root.segments = NULL;
 	}
-	self->table_bytes = (self->bucket_count + 1) * sizeof *self->table;
-	self->table = ldb_alloc(self->table_bytes);
-	if (!self->table)
-		return ldb_fail_oom(err, "ldx: table", self->table_bytes);
-	find_starts(self, &self->root, self->table, self->bucket_count);
-	for (size_t b = 0; b < self->bucket_count; b++)
-		self->node_count += bucket_nodes(self, self->table[b], self->table[b + 1]);
-	self->node_bytes = self->node_count * sizeof *self->nodes;
-	self->nodes = ldb_alloc(self->node_bytes);
-	if (!self->nodes) {
-		ldb_free(self->table, self->table_bytes);
-		return ldb_fail_oom(err, "ldx: nodes", self->node_bytes);
-	}
-	size_t next_node = 0;
-	for (size_t b = 0; b < self->bucket_count; b++) /* entry b + 1 is still a rank */
-		self->table[b] = fill_bucket(self, self->table[b], self->table[b + 1], &next_node);
-	return LDB_OK;
+	self->nodes = ldb_alloc(ldx_node_bytes(self));
+	if (self->nodes)
+		ldb_run_parts(fill_trees, parts, sizeof *parts, settings->threads);
+	free_starts(self, parts);
+	return self->nodes ? LDB_OK : no_memory(self, ldx_node_bytes(self), err);
 }

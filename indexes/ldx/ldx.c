@@ -3,151 +3,206 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
 #include "ldb/loops.h"
+#include "ldb/parts.h"
 #include "ldb/window.h"
 #include "ldx.h"
 
-/* The loops for chunks of one line and of two, and the choice between them once per call. */
-typedef ldx ldx1;
-typedef ldx ldx2;
-LDB_INDEX_LOOPS(ldx1, ldx_find1)
-LDB_INDEX_LOOPS(ldx2, ldx_find2)
+/* The loops for each size of chunks and separators, and for too few keys for a tree. */
+#define EMIT_LOOPS(lines, bits)                                                                    \
+	typedef ldx ldx##lines##bits;                                                              \
+	static inline ldb_val find##lines##bits(const ldx *self, ldb_key q)                        \
+	{                                                                                          \
+		return ldx_find(self, q, lines, bits);                                             \
+	}                                                                                          \
+	LDB_INDEX_LOOPS(ldx##lines##bits, find##lines##bits)
+EMIT_LOOPS(1, 16)
+EMIT_LOOPS(2, 16)
+EMIT_LOOPS(1, 32)
+EMIT_LOOPS(2, 32)
+
+typedef ldx few;
+static inline ldb_val find_few(const few *self, ldb_key q)
+{
+	const size_t rank = ldb_lower_bound(self->keys, self->n, q);
+	return rank < self->n ? rank : LDB_NONE;
+}
+LDB_INDEX_LOOPS(few, find_few)
+
+/* Which of the variants; the choice is made once per call. */
+enum { FEW, ONE_16, TWO_16, ONE_32, TWO_32 };
+static int variant(const ldx *self)
+{
+	return (int)(self->chunk_lines ? self->chunk_lines + (self->bits == 32 ? 2 : 0) : FEW);
+}
 
 static void ldx_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	if (((const ldx *)self)->chunk_lines == 1)
-		ldx1_lookup(self, q, n, out);
-	else
-		ldx2_lookup(self, q, n, out);
+	switch (variant(self)) {
+	case FEW:
+		few_lookup(self, q, n, out);
+		break;
+	case ONE_16:
+		ldx116_lookup(self, q, n, out);
+		break;
+	case TWO_16:
+		ldx216_lookup(self, q, n, out);
+		break;
+	case ONE_32:
+		ldx132_lookup(self, q, n, out);
+		break;
+	case TWO_32:
+		ldx232_lookup(self, q, n, out);
+		break;
+	}
 }
 
 static void ldx_chase(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out)
 {
-	if (((const ldx *)self)->chunk_lines == 1)
-		ldx1_chase(self, q, n, carry, out);
-	else
-		ldx2_chase(self, q, n, carry, out);
+	switch (variant(self)) {
+	case FEW:
+		few_chase(self, q, n, carry, out);
+		break;
+	case ONE_16:
+		ldx116_chase(self, q, n, carry, out);
+		break;
+	case TWO_16:
+		ldx216_chase(self, q, n, carry, out);
+		break;
+	case ONE_32:
+		ldx132_chase(self, q, n, carry, out);
+		break;
+	case TWO_32:
+		ldx232_chase(self, q, n, carry, out);
+		break;
+	}
 }
 
 /* --- batch ------------------------------------------------------------------------------------ */
 
 /*
- * A pipeline: groups of 16 queries, each at another stage (root, table, nodes from the highest
- * level down, keys). A round moves every group one stage on, and each stage fetches what the next
- * one reads, so the lines of several groups are always on their way. A query whose bucket is lower
- * than the highest waits, by a select and not by a branch.
+ * A pipeline: groups of 16 queries, each at another of the stages below. A round moves every group
+ * one stage on, and each stage fetches what the next one reads, so the lines of several groups are
+ * always on their way. Nodes above nodes are few, and stay in the cache: the whole way down to the
+ * last node is one stage. Queries that go on behind their chunk do so in a stage of their own, with
+ * no branch for each of the others.
  */
-enum { GROUP = 16, STAGES = LDX_MAX_HEIGHT + 3, RING = 16 };
-_Static_assert(STAGES <= RING, "a group must be done before its place is taken again");
+enum { GROUP = 16, STAGES = 5 };
 
 typedef struct {
-	uint32_t bucket[GROUP];
+	uint32_t at[GROUP]; /* node, then line of keys */
 	uint32_t fraction[GROUP];
-	uint32_t where[GROUP];  /* node while height > 0, then line of the chunk */
-	uint32_t height[GROUP]; /* LDX_EXACT: no tree */
+	uint32_t late[GROUP]; /* which queries are not answered yet */
+	size_t late_count;
 } group;
 
-static inline void ask_root(const ldx *self, group *g, const ldb_key *q, size_t count)
+static inline void ask_root(const ldx *self, group *g, const ldb_key *q)
 {
-	for (size_t i = 0; i < count; i++) {
-		const ldx_place at = ldx_predict(&self->root, self->min, q[i]);
-		g->bucket[i] = at.bucket;
-		g->fraction[i] = at.fraction;
-		__builtin_prefetch(&self->table[at.bucket]);
+	for (size_t i = 0; i < GROUP; i++) {
+		const ldb_key inside = ldx_is_inside(self, q[i]) ? q[i] : self->root.base;
+		const ldx_place place = ldx_predict(&self->root, inside);
+		ldb_prefetch(self->nodes, place.bucket * sizeof *self->nodes);
+		g->at[i] = place.bucket;
+		g->fraction[i] = place.fraction;
 	}
 }
 
-static inline const void *key_line(const ldx *self, size_t line)
+static inline void ask_top(const ldx *self, group *g, const unsigned bits)
 {
-	return (const void *)((uintptr_t)self->keys + line * LDX_LINE * sizeof(ldb_key));
-}
-
-static inline void ask_table(const ldx *self, group *g, size_t count, const unsigned lines)
-{
-	for (size_t i = 0; i < count; i++) {
-		const uint32_t entry = self->table[g->bucket[i]];
-		const bool is_node = entry & LDX_IS_NODE;
-		g->height[i] = is_node ? entry >> 28 & 7 : 0;
-		g->where[i] = is_node ? entry & 0x0fffffffu : entry;
-		const void *chunk = key_line(self, entry);
-		const void *node = &self->nodes[entry & 0x0fffffffu];
-		__builtin_prefetch(is_node ? node : chunk);
-		if (lines == 2 && !is_node)
-			__builtin_prefetch(key_line(self, entry + 1));
+	for (size_t i = 0; i < GROUP; i++) {
+		const ldx_node *node =
+			ldx_descend(self, &self->nodes[g->at[i]], g->fraction[i], bits);
+		g->at[i] = (uint32_t)(node - self->nodes);
+		ldb_prefetch(node, 0);
 	}
 }
 
-static inline void ask_nodes(const ldx *self, group *g, uint32_t height, size_t count,
-			     const unsigned lines)
+static inline void ask_node(const ldx *self, group *g, const unsigned lines, const unsigned bits)
 {
-	for (size_t i = 0; i < count; i++) {
-		const bool here = g->height[i] == height;
-		const ldx_node *node = &self->nodes[here ? g->where[i] : 0];
-		const uint32_t c = ldx_count(node, g->fraction[i]);
-		const uint32_t next = node->link + (height == 1 ? c * lines : c);
-		g->where[i] = here ? next : g->where[i];
-		g->height[i] = here ? height - 1 : g->height[i];
-		__builtin_prefetch(height == 1 ? key_line(self, next) : &self->nodes[next]);
-		if (height == 1 && lines == 2)
-			__builtin_prefetch(key_line(self, (size_t)next + 1));
+	for (size_t i = 0; i < GROUP; i++) {
+		/* Where most trees have one node, the few others are gone down here. */
+		const ldx_node *node =
+			ldx_descend(self, &self->nodes[g->at[i]], g->fraction[i], bits);
+		const uint32_t line = node->link + lines * ldx_count(node, g->fraction[i], bits);
+		for (unsigned l = 0; l < lines; l++)
+			ldb_prefetch_key(self->keys, (size_t)(line + l) * LDX_LINE);
+		g->at[i] = line;
 	}
 }
 
-static inline void ask_keys(const ldx *self, const group *g, const ldb_key *q, size_t count,
-			    ldb_val *out, const unsigned lines)
+static inline void ask_keys(const ldx *self, group *g, const ldb_key *q, ldb_val *out,
+			    const unsigned lines)
 {
-	for (size_t i = 0; i < count; i++) {
-		size_t rank;
-		if (__builtin_expect(g->height[i] == 0, 1))
-			rank = ldx_finish(self, g->where[i], q[i], lines);
-		else
-			rank = ldx_find_exact(self, &self->nodes[g->where[i]], q[i]);
-		out[i] = rank < self->n ? rank : LDB_NONE;
+	size_t late = 0;
+	for (size_t i = 0; i < GROUP; i++) {
+		const size_t start = (size_t)g->at[i] * LDX_LINE, chunk = LDX_LINE * lines;
+		const size_t c = ldx_count_chunk(self->keys + start, q[i], lines);
+		const bool open = c == chunk || !ldx_is_inside(self, q[i]);
+		ldb_prefetch_key(self->keys, start + (open ? chunk : 0));
+		out[i] = start + c;
+		g->late[late] = (uint32_t)i;
+		late += open;
+	}
+	g->late_count = late;
+}
+
+static inline void ask_again(const ldx *self, const group *g, const ldb_key *q, ldb_val *out)
+{
+	for (size_t l = 0; l < g->late_count; l++) {
+		const size_t i = g->late[l];
+		out[i] = ldx_is_inside(self, q[i]) ? ldx_gallop(self, out[i], q[i])
+						   : ldx_find_outside(self, q[i]);
 	}
 }
 
 static inline void find_groups(const ldx *self, const ldb_key *q, size_t n, ldb_val *out,
-			       const unsigned lines)
+			       const unsigned lines, const unsigned bits)
 {
-	group ring[RING];
-	const size_t groups = n / GROUP, top = self->top_height, stages = top + 3;
-	for (size_t round = 0; round < groups + stages - 1 && groups; round++) {
-		for (size_t stage = stages; stage-- > 0;) { /* the oldest group first */
-			const size_t g = round - stage;
-			if (g >= groups) /* not begun (then it is huge), or done */
-				continue;
-			group *here = &ring[g % RING];
-			if (stage == 0)
-				ask_root(self, here, q + g * GROUP, GROUP);
-			else if (stage == 1)
-				ask_table(self, here, GROUP, lines);
-			else if (stage == stages - 1)
-				ask_keys(self, here, q + g * GROUP, GROUP, out + g * GROUP, lines);
-			else if (stage == stages - 2)
-				ask_nodes(self, here, 1, GROUP, lines);
-			else
-				ask_nodes(self, here, (uint32_t)(stages - 1 - stage), GROUP, lines);
-		}
+	group ring[STAGES];
+	const size_t groups = n / GROUP;
+	/* Group r is at the first stage in round r; the oldest goes first. */
+	for (size_t r = 0; groups && r < groups + STAGES - 1; r++) {
+		if (r >= 4)
+			ask_again(self, &ring[(r - 4) % STAGES], q + (r - 4) * GROUP,
+				  out + (r - 4) * GROUP);
+		if (r >= 3 && r - 3 < groups)
+			ask_keys(self, &ring[(r - 3) % STAGES], q + (r - 3) * GROUP,
+				 out + (r - 3) * GROUP, lines);
+		if (r >= 2 && r - 2 < groups)
+			ask_node(self, &ring[(r - 2) % STAGES], lines, bits);
+		if (r >= 1 && r - 1 < groups && self->min_height > 1)
+			ask_top(self, &ring[(r - 1) % STAGES], bits);
+		if (r < groups)
+			ask_root(self, &ring[r % STAGES], q + r * GROUP);
 	}
 	for (size_t i = groups * GROUP; i < n; i++)
-		out[i] = ldx_find(self, q[i], lines);
+		out[i] = ldx_find(self, q[i], lines, bits);
 }
 
 static void ldx_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	const ldx *index = self;
-	if (index->n < LDX_LEAST)
-		ldx1_lookup(index, q, n, out);
-	else if (index->chunk_lines == 1)
-		find_groups(index, q, n, out, 1);
-	else
-		find_groups(index, q, n, out, 2);
+	switch (variant(self)) {
+	case FEW:
+		few_lookup(self, q, n, out);
+		break;
+	case ONE_16:
+		find_groups(self, q, n, out, 1, 16);
+		break;
+	case TWO_16:
+		find_groups(self, q, n, out, 2, 16);
+		break;
+	case ONE_32:
+		find_groups(self, q, n, out, 1, 32);
+		break;
+	case TWO_32:
+		find_groups(self, q, n, out, 2, 32);
+		break;
+	}
 }
 
 /* --- build ------------------------------------------------------------------------------------ */
 
-enum { PARAM_BUDGET, PARAM_CHUNK };
+enum { PARAM_BUDGET, PARAM_CHUNK, PARAM_SEPARATOR, PARAM_THREADS };
 static const ldb_param params_table[] = {
 	{.name = "budget",
 	 .help = "percent of the keys' size that table and nodes may take",
@@ -155,6 +210,12 @@ static const ldb_param params_table[] = {
 	 .min = 1,
 	 .max = 100},
 	{.name = "chunk", .help = "keys compared at the end", .def = 0, .choices = "auto|8|16"},
+	{.name = "separator", .help = "bits of one in a node", .def = 0, .choices = "auto|16|32"},
+	{.name = "build_threads",
+	 .help = "threads that build together",
+	 .def = 1,
+	 .min = 1,
+	 .max = LDB_PARTS_MAX},
 	{.name = NULL},
 };
 
@@ -167,15 +228,20 @@ static void ldx_destroy(void *self)
 static ldb_status ldx_build(void **self, const ldb_key *keys, size_t n, const double *params,
 			    ldb_error *err)
 {
-	if (n >= LDX_IS_NODE)
-		return ldb_fail(err, LDB_UNSUPPORTED, "take fewer than 2^31 keys",
+	if (n >= UINT32_MAX)
+		return ldb_fail(err, LDB_UNSUPPORTED, "take fewer than 2^32 - 1 keys",
 				"ldx: number of keys", "%zu", n);
 	ldx *index = ldb_alloc(sizeof *index);
 	if (!index)
 		return ldb_fail_oom(err, "ldx", sizeof *index);
 	*index = (ldx){.keys = keys, .n = n};
-	const double budget_bytes = params[PARAM_BUDGET] / 100 * (double)n * sizeof *keys;
-	ldb_status status = ldx_build_all(index, budget_bytes, (unsigned)params[PARAM_CHUNK], err);
+	const ldx_settings settings = {
+		.budget_bytes = params[PARAM_BUDGET] / 100 * (double)n * sizeof *keys,
+		.chunk_lines = (unsigned)params[PARAM_CHUNK],
+		.bits = 16 * (unsigned)params[PARAM_SEPARATOR],
+		.threads = (unsigned)params[PARAM_THREADS],
+	};
+	const ldb_status status = ldx_build_parts(index, &settings, err);
 	if (status != LDB_OK) {
 		ldb_free(index, sizeof *index);
 		return status;
@@ -186,22 +252,23 @@ static ldb_status ldx_build(void **self, const ldb_key *keys, size_t n, const do
 
 static size_t ldx_bytes(const void *self)
 {
-	const ldx *index = self;
-	return sizeof *index + index->table_bytes + index->node_bytes;
+	return ldx_bytes_held(self);
 }
 
 static void ldx_info(const void *self, ldb_index_info *out)
 {
 	const ldx *index = self;
 	out->tune_ns = index->tune_ns;
-	snprintf(out->chosen, sizeof out->chosen, "root=%s;buckets=%zu;nodes=%zu;chunk=%u",
-		 index->root.logarithmic ? "log" : "linear", index->bucket_count, index->node_count,
-		 index->chunk_lines * LDX_LINE);
+	snprintf(out->chosen, sizeof out->chosen,
+		 "segments=%zu;buckets=%zu;nodes=%zu;height=%u-%u;bits=%u;chunk=%u",
+		 index->root.segment_count, index->bucket_count, index->node_count,
+		 index->min_height, index->max_height, index->bits, index->chunk_lines * LDX_LINE);
 }
 
 static ldb_val answer(const ldx *self, ldb_key q)
 {
-	return ldx_find(self, q, self->chunk_lines);
+	return self->chunk_lines ? ldx_find(self, q, self->chunk_lines, self->bits)
+				 : find_few(self, q);
 }
 
 /* Every key, and both ends of every gap. */
@@ -229,7 +296,7 @@ static const ldb_index table = {
 	.abi = LDB_INDEX_ABI,
 	.key_bits = LDB_KEY_BITS,
 	.name = "ldx",
-	.summary = "learned root, 4-byte buckets, quantised one-line nodes where keys cluster",
+	.summary = "learned root, one-line nodes of quantised separators, one line of keys",
 	.origin = "LearnedDB",
 	.flags = LDB_ORDERED | LDB_DUPLICATES | LDB_LEARNED | LDB_THREADS,
 	.params = params_table,

@@ -1,42 +1,58 @@
 /*
- * ldx: LearnedDB's own static index. A learned root leads to a bucket in one step; what the model
- * has not resolved, nodes of one cache line resolve exactly.
+ * ldx: LearnedDB's own static index. A learned root leads in one step to a node of one cache line,
+ * and the node to the one or two lines of keys that hold the answer.
  *
  * Parts
  *
- *   root      a monotone model: F(key) = (T(key) - base) * scale, a 128-bit product. Its high half
- *             is the bucket, the next 32 bits are the key's fraction within the bucket. T is the
- *             identity or a piecewise linear log2, whichever spreads the keys better.
- *   table     4 bytes for each bucket. A bucket whose keys lie in one chunk: that chunk. A fuller
- *             one: the number of its node and the height above the keys.
- *   nodes     64 bytes: 15 separators of 32 bits, in fractions, and a link. Compared all at once,
- *             they lead to one of 16 nodes below or of 16 chunks.
- *   keys      borrowed. A chunk is one cache line of 8 keys, or two where nodes for each line would
- *             not fit the budget; compared at once.
+ *   root      a two-stage monotone model: the keys' range is cut into equal segments, and each
+ *             segment into equal buckets, as many as its keys ask for. Two multiplications give the
+ *             bucket of a key and, as a fraction of 32 bits, where in the bucket it lies.
+ *   nodes     64 bytes: 30 separators of 16 bits, or 15 of 32, and a link. Separators are
+ * fractions; compared all at once, they lead to one of 31 (16) chunks of keys, or of as many nodes
+ *             below. The number of a bucket is that of its top node.
+ *   keys      borrowed. A chunk is one cache line of 8 keys, or two.
  *
- *          root: F(q) --+--------------- fraction ----------+
- *                    bucket                                 v
- *   table  [ chunk ][ node, height ][ chunk ] --> [ s0 .. s14 | link ] --> chunk: 8 or 16 keys
- *              +-------------------------------------------------------------^
+ *                q
+ *                |  segment, then bucket and fraction
+ *                v
+ *   nodes  [ s0 .. s29 | link ][ s0 .. s29 | link ] ..  --> chunk: 8 or 16 keys
+ *            top nodes, one for each bucket                  (or a node below, then a chunk)
  *
- * What it costs. A query touches a line of the table, one of each node on its way (one for smooth
- * keys, one or two for clustered ones), and one or two of the keys. An S+ tree over the keys takes
- * log17(n/16) nodes of two lines and two lines of keys; here one look at the table stands for all
- * of the upper nodes, and a node is one line because a fraction of 32 bits tells chunks apart.
+ * What it costs. Smooth keys have all trees of height 1: a query misses its node (0.16 to 0.32
+ * bytes a key in all) and its keys, nothing else, with about 45 instructions. Clustered keys need
+ * height 2 or 3; the nodes above nodes are few, and mostly stay in the cache. An S+ tree over the
+ * keys has as many misses in its two lowest levels, and 7 steps instead of 1 to 3. No branch waits
+ * for a line of keys, so a processor runs ahead into the next queries; what is in flight there is
+ * bounded by instructions, which is why a node needs no arithmetic of its own: subtracting a base
+ * and shifting in each node made smaller nodes possible, and lookups slower.
  *
- * Why the answer is exact for every q. F never decreases: T, the clamp, the subtraction and the
- * product keep order. So all keys of earlier buckets are < q and those of later ones > q. In a
- * node, separator i is the fraction of the last key of child i; a separator below q's fraction
- * belongs to a key < q, so all keys before the chosen chunk are < q. Counting the keys < q in the
- * chunk gives the rank, unless all of them are < q, which only happens where a separator is equal
- * to q's fraction, or behind a bucket's last key: then the next chunk is counted. Buckets with many
- * equal separators in a row (keys that the fraction can't tell apart: duplicates, outliers beyond
- * the root's range, adversarial clusters) are searched by plain binary search instead.
+ * Why the answer is exact for every q. The root never decreases: subtraction and both products keep
+ * order. So all keys of earlier buckets are < q and those of later ones > q. In a node, a separator
+ * below q's fraction is the last key of a child and < q, so all keys before the chosen child are
+ * < q. Hence counting the keys < q in the chosen chunk gives the rank, unless all of them are < q.
+ * That happens only where q and a separator have the same fraction; the search then goes on to the
+ * right (ldx_gallop). Keys that fractions can't tell apart (duplicates, adversarial clusters) only
+ * make that way longer. Keys outside of the root's range are searched for plainly.
  *
- * Related work: the table is a histogram tree's root (Crotty, "Hist-Tree", CIDR 2021), the nodes
- * are those of a static search tree (Slotin, Algorithmica), cut to a line by quantising keys
- * relative to their bucket; the choice of root and size by a cost model on the data follows CDFShop
- * (Marcus, Zhang, Kraska, SIGMOD 2020).
+ * What was tried and left, each measured in one run beside this one:
+ *   - a table of 4-byte entries before the nodes, shared by neighbouring buckets: smaller nodes in
+ *     all, but one more miss, as a table of 400 KiB does not stay in a cache of 1 MiB that every
+ *     query brings lines of keys into. The ratio to an S+ tree was 0.75 to 0.79 where it is now
+ * 0.63 (uniform, chained);
+ *   - nodes with a base and a shift of their own (26 separators of 16 bits): a step takes 20
+ *     instructions instead of 8; independent lookups 0.62 to 0.77 instead of 0.48;
+ *   - a logarithmic root beside the linear one: two stages do the same for lognormal keys, and help
+ *     clustered ones too;
+ *   - a table of ranks straight to the keys, 8 to a bucket, no nodes: 0.47 independent, 0.67
+ * chained on uniform keys, but 0.5 bytes a key, and no good on any other. What did most for batches
+ * is not in this folder: fetching into the second-level cache only (see ldb_prefetch), which made
+ * the S+ tree faster by a fifth as well.
+ *
+ * Related work: segments and buckets are a histogram tree's two upper levels (Crotty, "Hist-Tree",
+ * CIDR 2021) or the two stages of an RMI (Kraska et al., SIGMOD 2018) without its errors; the nodes
+ * are those of a static search tree (Slotin, Algorithmica) with truncated keys as in FAST (Kim et
+ * al., SIGMOD 2010); the choice of sizes by a cost model on the data follows CDFShop (Marcus,
+ * Zhang, Kraska, SIGMOD 2020).
  */
 #ifndef LDX_H
 #define LDX_H
@@ -47,45 +63,56 @@
 #include "ldb/simd.h"
 
 enum {
-	LDX_LINE = 8,             /* keys of a cache line */
-	LDX_LEAST = 2 * LDX_LINE, /* keys below which there is no tree */
-	LDX_SEPARATORS = 15,
-	LDX_CHILDREN = LDX_SEPARATORS + 1,
-	LDX_MAX_HEIGHT = 6, /* 16^6 chunks in a bucket */
+	LDX_LINE = 8,       /* keys of a cache line */
+	LDX_LINES = 2,      /* most lines of a chunk */
+	LDX_LEAST = 64,     /* keys below which there is no tree */
+	LDX_MAX_HEIGHT = 8, /* 16^8 chunks in a bucket */
 };
 
-/* One line. */
-typedef struct {
-	uint32_t separator[LDX_SEPARATORS]; /* fractions; unused ones UINT32_MAX */
-	uint32_t link;                      /* first child's node, or line of the first chunk */
-} ldx_node;
-
 /*
- * A bucket: bit 31 clear: line of its chunk. Set: bits 28..30 are the height h, the others a
- * node; h = 7: not a tree, the node's link and its first separator are the ranks to search between.
+ * One line: 15 separators of 32 bits, or 30 of 16 bits; unused ones have all bits set. The link is
+ * the first child: a node where LDX_TO_NODES is set, else the line of the first chunk.
  */
-#define LDX_IS_NODE 0x80000000u
-#define LDX_EXACT 7u
+typedef struct {
+	union {
+		uint32_t wide[15];
+		uint16_t narrow[30];
+	};
+	uint32_t link;
+} ldx_node;
+_Static_assert(sizeof(ldx_node) == 64, "a node is a cache line");
+
+/* Children of a node whose separators have so many bits. */
+static inline size_t ldx_children(unsigned bits)
+{
+	return bits == 16 ? 31 : 16;
+}
+
+#define LDX_TO_NODES 0x80000000u
+
+/* An equal share of the keys' range, itself cut into equal buckets. */
+typedef struct {
+	uint32_t first_bucket, bucket_count;
+} ldx_segment;
 
 typedef struct {
-	uint64_t base;  /* T of the first key in the root's range */
-	uint64_t limit; /* the largest T - base that it knows; beyond is clamped */
+	ldb_key base;   /* the first key in the range */
+	uint64_t limit; /* distance from it to the last one */
 	uint64_t scale;
-	bool logarithmic;
+	ldx_segment *segments;
+	size_t segment_count;
 } ldx_root;
 
 typedef struct {
 	const ldb_key *keys;
 	size_t n;
 	ldx_root root;
-	uint32_t *table; /* bucket_count entries and one more: n */
-	size_t bucket_count;
-	ldx_node *nodes;
-	size_t node_count;
-	size_t table_bytes, node_bytes;
-	unsigned chunk_lines; /* 1 or 2 */
-	unsigned top_height;  /* of the highest tree */
-	ldb_key min;          /* keys are taken relative to the smallest one */
+	size_t low_rank, high_rank; /* of the root's base and of its last key */
+	ldx_node *nodes;            /* first the top node of each bucket, then those below */
+	size_t bucket_count, node_count;
+	unsigned chunk_lines; /* 1 or 2; 0: too few keys for a tree */
+	unsigned bits;        /* of a separator: 16 or 32 */
+	unsigned min_height, max_height;
 	uint64_t tune_ns;
 } ldx;
 
@@ -94,105 +121,167 @@ typedef struct {
 	uint32_t bucket, fraction;
 } ldx_place;
 
-/* log2(x + 1) in fixed point with 58 fractional bits, linear between powers of two: monotone. */
-static inline uint64_t ldx_log(uint64_t x)
+/* Is q in the range that the buckets share? All others are searched for plainly. */
+static inline bool ldx_is_inside(const ldx *self, ldb_key q)
 {
-	const unsigned e = 63u - (unsigned)__builtin_clzll(x | 1);
-	const uint64_t mantissa = (x << (63 - e)) << 1; /* without its leading one */
-	return (uint64_t)e << 58 | mantissa >> 6;
+	return __builtin_expect(q - self->root.base <= self->root.limit, 1);
 }
 
-static inline ldx_place ldx_predict(const ldx_root *root, ldb_key min, ldb_key q)
+/* a * b, as two halves. */
+static inline uint64_t ldx_multiply(uint64_t a, uint64_t b, uint64_t *low)
 {
-	uint64_t t = q > min ? q - min : 0;
-	if (root->logarithmic)
-		t = ldx_log(t);
-	t = t > root->base ? t - root->base : 0;
-	t = t < root->limit ? t : root->limit;
-	const unsigned __int128 f = (unsigned __int128)t * root->scale;
-	return (ldx_place){(uint32_t)(f >> 64), (uint32_t)((uint64_t)f >> 32)};
+#ifdef __BMI2__
+	unsigned long long high;
+	*low = _mulx_u64(a, b, &high);
+	return high;
+#else
+	const unsigned __int128 product = (unsigned __int128)a * b;
+	*low = (uint64_t)product;
+	return (uint64_t)(product >> 64);
+#endif
 }
 
-/* How many of a node's separators are < fraction. */
-static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction)
+/* The root's model; q is inside. */
+static inline ldx_place ldx_predict(const ldx_root *root, ldb_key q)
 {
-#if defined(__AVX512F__)
+	uint64_t in_segment, in_bucket;
+	const ldx_segment segment =
+		root->segments[ldx_multiply(q - root->base, root->scale, &in_segment)];
+	const uint64_t bucket = ldx_multiply(in_segment, segment.bucket_count, &in_bucket);
+	return (ldx_place){segment.first_bucket + (uint32_t)bucket, (uint32_t)(in_bucket >> 32)};
+}
+
+/* How many of a node's separators are < fraction. `bits` is a constant wherever this is inlined. */
+static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction, const unsigned bits)
+{
+#if defined(__AVX512BW__)
 	const __m512i s = _mm512_load_si512(node);
-	const __mmask16 m = _mm512_cmplt_epu32_mask(s, _mm512_set1_epi32((int)fraction));
-	return (unsigned)__builtin_popcount(m & 0x7fffu);
+	if (bits == 16) {
+		const __m512i x = _mm512_set1_epi16((short)(fraction >> 16));
+		return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu16_mask(0x3fffffff, s, x));
+	}
+	const __m512i x = _mm512_set1_epi32((int)fraction);
+	return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu32_mask(0x7fff, s, x));
 #elif defined(__AVX2__)
-	const __m256i flip = _mm256_set1_epi32((int)0x80000000u);
-	const __m256i x = _mm256_xor_si256(_mm256_set1_epi32((int)fraction), flip);
+	/* There is no unsigned compare: s >= x where the larger of both is s. */
 	const __m256i *s = (const __m256i *)(const void *)node;
-	const __m256i a = _mm256_xor_si256(_mm256_load_si256(s), flip);
-	const __m256i b = _mm256_xor_si256(_mm256_load_si256(s + 1), flip);
-	const int lo = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(x, a)));
-	const int hi = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(x, b)));
-	return (unsigned)__builtin_popcount((unsigned)(lo | (hi & 0x7f) << 8));
+	const __m256i a = _mm256_load_si256(s), b = _mm256_load_si256(s + 1);
+	__m256i lo, hi;
+	if (bits == 16) {
+		const __m256i x = _mm256_set1_epi16((short)(fraction >> 16));
+		lo = _mm256_cmpeq_epi16(_mm256_max_epu16(a, x), a);
+		hi = _mm256_cmpeq_epi16(_mm256_max_epu16(b, x), b);
+	} else {
+		const __m256i x = _mm256_set1_epi32((int)fraction);
+		lo = _mm256_cmpeq_epi32(_mm256_max_epu32(a, x), a);
+		hi = _mm256_cmpeq_epi32(_mm256_max_epu32(b, x), b);
+	}
+	const uint64_t not_less = (uint64_t)(uint32_t)_mm256_movemask_epi8(hi) << 32 |
+				  (uint32_t)_mm256_movemask_epi8(lo);
+	/* As many bits as a separator has bytes; the link has the last four. */
+	return (unsigned)__builtin_popcountll(~not_less << 4) / (bits / 8);
 #else
 	unsigned c = 0;
-	for (int i = 0; i < LDX_SEPARATORS; i++)
-		c += node->separator[i] < fraction;
+	if (bits == 16) {
+		for (int i = 0; i < 30; i++)
+			c += node->narrow[i] < fraction >> 16;
+		return c;
+	}
+	for (int i = 0; i < 15; i++)
+		c += node->wide[i] < fraction;
 	return c;
 #endif
 }
 
-/* The rank of q, given a line with only keys < q before it. n >= LDX_LEAST. */
-static inline size_t ldx_finish(const ldx *self, size_t line, ldb_key q, const unsigned lines)
+/* Rank of the first key >= q, given that keys[0..rank) are all < q: doubling steps, then halving.
+ */
+__attribute__((noinline, cold)) static size_t ldx_gallop(const ldx *self, size_t rank, ldb_key q)
 {
-	const size_t chunk = LDX_LINE * lines, last = self->n - chunk;
-	for (size_t start = line * LDX_LINE;; start += chunk) {
-		start = start < last ? start : last;
-		const ldb_key *keys = self->keys + start;
-		unsigned c = ldb_count_less8(keys, q);
-		if (lines == 2)
-			c += ldb_count_less8(keys + LDX_LINE, q);
-		if (__builtin_expect(c < chunk || start == last, 1))
-			return start + c;
+	size_t step = LDX_LINE;
+	while (self->n - rank > step && self->keys[rank + step - 1] < q) {
+		rank += step;
+		step *= 2;
 	}
+	const size_t left = self->n - rank;
+	return rank + ldb_lower_bound(self->keys + rank, left < step ? left : step, q);
 }
 
-/* A bucket that is no tree: plain binary search. */
-static inline size_t ldx_find_exact(const ldx *self, const ldx_node *node, ldb_key q)
+/* The answer for a q that is not inside. */
+__attribute__((noinline, cold)) static ldb_val ldx_find_outside(const ldx *self, ldb_key q)
 {
-	const size_t from = node->link, to = node->separator[0];
-	return from + ldb_lower_bound(self->keys + from, to - from, q);
-}
-
-/* `lines` is self->chunk_lines, given as a constant. */
-static inline ldb_val ldx_find(const ldx *self, ldb_key q, const unsigned lines)
-{
-	const ldx_place at = ldx_predict(&self->root, self->min, q);
-	const uint32_t entry = self->table[at.bucket];
-	size_t line = entry, rank;
-	if (entry & LDX_IS_NODE) {
-		unsigned height = entry >> 28 & 7;
-		const ldx_node *node = &self->nodes[entry & 0x0fffffffu];
-		if (__builtin_expect(height == LDX_EXACT, 0)) {
-			rank = ldx_find_exact(self, node, q);
-			return rank < self->n ? rank : LDB_NONE;
-		}
-		while (--height)
-			node = &self->nodes[node->link + ldx_count(node, at.fraction)];
-		line = node->link + lines * ldx_count(node, at.fraction);
-	}
-	rank = ldx_finish(self, line, q, lines);
+	const bool below = q < self->root.base;
+	const size_t from = below ? 0 : self->high_rank, to = below ? self->low_rank : self->n;
+	const size_t rank = from + ldb_lower_bound(self->keys + from, to - from, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
 
-static inline ldb_val ldx_find1(const ldx *self, ldb_key q)
+/* How many keys of a chunk are < q. */
+static inline size_t ldx_count_chunk(const ldb_key *chunk, ldb_key q, const unsigned lines)
 {
-	return ldx_find(self, q, 1);
+	size_t c = ldb_count_less8(chunk, q);
+	return lines == 1 ? c : c + ldb_count_less8(chunk + LDX_LINE, q);
 }
 
-static inline ldb_val ldx_find2(const ldx *self, ldb_key q)
+/* The rank of q, given a line with only keys < q before it. `lines` is self->chunk_lines, a
+ * constant wherever this is inlined. */
+static inline size_t ldx_finish(const ldx *self, size_t line, ldb_key q, const unsigned lines)
 {
-	return ldx_find(self, q, 2);
+	const size_t start = line * LDX_LINE;
+	const size_t c = ldx_count_chunk(self->keys + start, q, lines);
+	if (__builtin_expect(c == LDX_LINE * lines, 0))
+		return ldx_gallop(self, start + c, q);
+	return start + c;
 }
+
+/* From a bucket's top node to the node above the keys. */
+static inline const ldx_node *ldx_descend(const ldx *self, const ldx_node *node, uint32_t fraction,
+					  const unsigned bits)
+{
+	while (node->link & LDX_TO_NODES)
+		node = &self->nodes[(node->link & ~LDX_TO_NODES) + ldx_count(node, fraction, bits)];
+	return node;
+}
+
+static inline ldb_val ldx_find(const ldx *self, ldb_key q, const unsigned lines,
+			       const unsigned bits)
+{
+	if (!ldx_is_inside(self, q))
+		return ldx_find_outside(self, q);
+	const ldx_place at = ldx_predict(&self->root, q);
+	const ldx_node *node = ldx_descend(self, &self->nodes[at.bucket], at.fraction, bits);
+	return ldx_finish(self, node->link + lines * ldx_count(node, at.fraction, bits), q, lines);
+}
+
+typedef struct {
+	double budget_bytes; /* for all parts; where even the smallest needs more, that one is built
+			      */
+	unsigned chunk_lines; /* 0: whichever is best */
+	unsigned bits;        /* 0: whichever is best */
+	unsigned threads;
+} ldx_settings;
 
 /* build.c */
-/* Builds table and nodes within the budget, with chunks of so many lines (0: the better one). */
-ldb_status ldx_build_all(ldx *self, double budget_bytes, unsigned chunk_lines, ldb_error *err);
+/* Builds the root and the nodes; fewer than LDX_LEAST keys get none. LDB_OOM: nothing is held. */
+ldb_status ldx_build_parts(ldx *self, const ldx_settings *settings, ldb_error *err);
 void ldx_free_parts(ldx *self);
+
+/* tune.c */
+/* Sets the root, whose range is known, and all parameters; false: out of memory. */
+bool ldx_tune(ldx *self, const ldx_settings *settings);
+
+static inline size_t ldx_segment_bytes(const ldx *self)
+{
+	return self->root.segment_count * sizeof *self->root.segments;
+}
+
+static inline size_t ldx_node_bytes(const ldx *self)
+{
+	return self->node_count * sizeof *self->nodes;
+}
+
+static inline size_t ldx_bytes_held(const ldx *self)
+{
+	return sizeof *self + ldx_segment_bytes(self) + ldx_node_bytes(self);
+}
 
 #endif

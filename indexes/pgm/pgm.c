@@ -3,6 +3,7 @@
  * itself is in pgm.h.
  */
 #include "clock.h"
+#include "ldb/check.h"
 #include "ldb/loops.h"
 #include "ldb/window.h"
 
@@ -18,7 +19,7 @@ static inline ldb_val pgm_find(const pgm *self, ldb_key q)
 		return self->min_answer;
 	const size_t width = self->level[0].width;
 	const size_t lo = pgm_window_low(pgm_predict(pgm_descend(self, q), q), width);
-	const size_t rank = pgm_search_keys(self->keys, self->n, lo, width, q);
+	const size_t rank = ldb_fixed_search(self->keys, self->n, lo, width, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
 
@@ -30,64 +31,29 @@ LDB_INDEX_LOOPS(pgm, pgm_find)
 static inline void prefetch_segments(const pgm_segment *low, size_t width)
 {
 	if (width > 16) {
-		__builtin_prefetch(low + width / 2);
+		ldb_prefetch(low, width / 2 * sizeof *low);
 		return;
 	}
 	for (size_t i = 0; i <= width; i += 4)
-		__builtin_prefetch(low + i);
-	__builtin_prefetch(low + width + 1);
-}
-
-/* PGM_COUNTED for a group: its misses overlap anyway, so fewer lines are better. */
-#define COUNTED 24
-
-/* Asks for the keys that the search in a window of this length reads next. */
-static inline void prefetch_keys(const ldb_key *keys, size_t lo, size_t length)
-{
-	if (length > COUNTED) {
-		const size_t quarter = pgm_quarter(length);
-		for (size_t i = 1; i <= 3; i++)
-			ldb_prefetch_key(keys, lo + i * quarter - 1);
-		return;
-	}
-	for (size_t i = 0; i < length; i += 8)
-		ldb_prefetch_key(keys, lo + i);
-	ldb_prefetch_key(keys, lo + length - 1);
-}
-
-/* pgm_search_keys for a group whose windows have been prefetched. */
-static inline void search_keys(const pgm *self, const ldb_key *q, size_t *lo, size_t count,
-			       ldb_val *out)
-{
-	size_t length = self->level[0].width;
-	while (length > COUNTED) {
-		const size_t quarter = pgm_quarter(length);
-		length = quarter - 1;
-		for (size_t i = 0; i < count; i++) {
-			lo[i] = pgm_cut(self->keys, lo[i], quarter, q[i]);
-			prefetch_keys(self->keys, lo[i], length);
-		}
-	}
-	for (size_t i = 0; i < count; i++) {
-		const size_t rank = pgm_count_keys(self->keys, self->n, lo[i], length, q[i]);
-		out[i] = q[i] <= self->min ? 0 : rank < self->n ? rank : LDB_NONE;
-	}
+		ldb_prefetch(low, i * sizeof *low);
+	ldb_prefetch(low, (width + 1) * sizeof *low);
 }
 
 /*
  * A group of queries goes down the levels together: each stage asks for the cache lines of the next
  * one, so the misses of the whole group overlap. The levels see queries clamped to above min.
  */
-static inline void pgm_lookup_group(const pgm *self, const ldb_key *q, size_t count, ldb_val *out)
+static inline void find_group(const void *index, const ldb_key *q, size_t count, ldb_val *out)
 {
+	const pgm *self = index;
 	const pgm_segment *segment[LDB_GROUP];
 	ldb_key c[LDB_GROUP];
 	size_t lo[LDB_GROUP];
 	for (size_t i = 0; i < count; i++) {
 		c[i] = q[i] > self->min ? q[i] : self->min + 1;
 		segment[i] = pgm_search_top(self, c[i]);
-		__builtin_prefetch(segment[i]);
-		__builtin_prefetch(segment[i] + 1);
+		ldb_prefetch(segment[i], 0);
+		ldb_prefetch(segment[i] + 1, 0);
 	}
 	for (size_t l = self->level_count - 1; l > 0; l--) {
 		const size_t width = self->level[l].width;
@@ -102,23 +68,19 @@ static inline void pgm_lookup_group(const pgm *self, const ldb_key *q, size_t co
 	const size_t width = self->level[0].width;
 	for (size_t i = 0; i < count; i++) {
 		lo[i] = pgm_window_low(pgm_predict(segment[i], c[i]), width);
-		prefetch_keys(self->keys, lo[i], width);
+		ldb_fixed_prefetch(self->keys, lo[i], width);
 	}
-	search_keys(self, q, lo, count, out);
+	ldb_fixed_search_group(self->keys, self->n, q, lo, width, count, out);
+	for (size_t i = 0; i < count; i++)
+		out[i] = q[i] <= self->min ? 0 : out[i] < self->n ? out[i] : LDB_NONE;
 }
 
 static void pgm_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	const pgm *index = self;
-	if (index->min == LDB_KEY_MAX) { /* no query is above it: nothing to search */
+	if (((const pgm *)self)->min == LDB_KEY_MAX) /* no query is above it: nothing to search */
 		pgm_lookup(self, q, n, out);
-		return;
-	}
-	size_t i = 0;
-	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
-		pgm_lookup_group(index, q + i, LDB_GROUP, out + i);
-	if (i < n)
-		pgm_lookup_group(index, q + i, n - i, out + i);
+	else
+		ldb_find_groups(self, find_group, q, n, out);
 }
 
 static void pgm_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
@@ -213,39 +175,6 @@ static void pgm_info(const void *self, ldb_index_info *out)
 /* --- validate --------------------------------------------------------------------------------- */
 
 #define REMEDY "report it with the dataset and the parameters"
-/* Of more keys than this only some are asked for. */
-#define CHECKED_KEYS ((size_t)1 << 22)
-
-static ldb_status check_window(const pgm *index, ldb_key q, size_t rank, ldb_error *err)
-{
-	size_t lo, hi;
-	pgm_window(index, q, &lo, &hi);
-	if (lo <= rank && rank <= hi && hi <= index->n)
-		return LDB_OK;
-	return ldb_fail(err, LDB_INVALID, REMEDY,
-			"pgm: the window of a query does not hold its rank",
-			"query %" PRIu64 ", rank %zu, window [%zu, %zu]", q, rank, lo, hi);
-}
-
-/* Every key, and both ends of every gap: windows move in one direction between them. */
-static ldb_status check_windows(const pgm *index, ldb_error *err)
-{
-	const ldb_key *keys = index->keys;
-	const size_t n = index->n, step = n / CHECKED_KEYS + 1;
-	ldb_status status = check_window(index, 0, 0, err);
-	if (status == LDB_OK && keys[n - 1] < LDB_KEY_MAX)
-		status = check_window(index, LDB_KEY_MAX, n, err);
-	for (size_t i = 0; i < n && status == LDB_OK; i += step) {
-		if (i > 0 && keys[i] == keys[i - 1])
-			continue;
-		status = check_window(index, keys[i], i, err);
-		if (status == LDB_OK && keys[i] > 0 && (i == 0 || keys[i - 1] < keys[i] - 1))
-			status = check_window(index, keys[i] - 1, i, err);
-		if (status == LDB_OK && i > 0)
-			status = check_window(index, keys[i - 1] + 1, i, err);
-	}
-	return status;
-}
 
 static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
 {
@@ -324,7 +253,9 @@ static ldb_status pgm_validate(const void *self, ldb_error *err)
 		status = check_level(index, l, err);
 	for (size_t l = 1; l < index->level_count && status == LDB_OK; l++)
 		status = check_descent(index, l, err);
-	return status == LDB_OK ? check_windows(index, err) : status;
+	return status == LDB_OK
+		       ? ldb_check_windows("pgm", pgm_window, index, index->keys, index->n, err)
+		       : status;
 }
 
 static const ldb_index table = {

@@ -208,56 +208,6 @@ static inline const pgm_segment *pgm_descend(const pgm *self, ldb_key q)
 	return segment;
 }
 
-/* --- search of keys --------------------------------------------------------------------------- */
-
-/* Up to so many keys are all compared: their lines come at once, and no branch depends on q. */
-#define PGM_COUNTED 40
-
-/*
- * Wider windows are cut to a quarter in each step, by three keys whose lines come at once. Of all
- * windows of the index the length is the same, and lo + length <= n.
- */
-static inline size_t pgm_quarter(size_t length)
-{
-	return length / 4 + 1;
-}
-
-static inline size_t pgm_cut(const ldb_key *keys, size_t lo, size_t quarter, ldb_key q)
-{
-	const ldb_key *p = keys + lo + quarter - 1;
-	return lo + quarter * (size_t)((p[0] < q) + (p[quarter] < q) + (p[2 * quarter] < q));
-}
-
-/* Rank of the first key >= q, known to be in [lo, lo + length], length <= PGM_COUNTED. Counts whole
- * vectors: keys behind the window are >= q, those before it, where the array ends, < q. */
-static inline size_t pgm_count_keys(const ldb_key *keys, size_t n, size_t lo, size_t length,
-				    ldb_key q)
-{
-	const size_t span = length > 8 ? (length + 7) & ~(size_t)7 : 8;
-	if (n < span)
-		return ldb_lower_bound(keys, n, q);
-	size_t rank = lo < n - span ? lo : n - span;
-	const ldb_key *p = keys + rank;
-	rank += ldb_count_less8(p, q);
-	if (span <= 8)
-		return rank;
-	rank += ldb_count_less8(p + 8, q);
-	for (size_t i = 16; i < span; i += 8)
-		rank += ldb_count_less8(p + i, q);
-	return rank;
-}
-
-static inline size_t pgm_search_keys(const ldb_key *keys, size_t n, size_t lo, size_t length,
-				     ldb_key q)
-{
-	while (length > PGM_COUNTED) {
-		const size_t quarter = pgm_quarter(length);
-		lo = pgm_cut(keys, lo, quarter, q);
-		length = quarter - 1;
-	}
-	return pgm_count_keys(keys, n, lo, length, q);
-}
-
 /* build.c */
 ldb_status pgm_build_levels(pgm *self, ldb_error *err);
 /* How many segments keys[0..n) make; 0 when there was no memory for it. */

@@ -1,16 +1,13 @@
 /*
- * Epsilon when the user gives none: the narrowest windows whose segments fit a tenth of the keys'
- * size. Candidates are 2^k - 1, whose windows, of 2 epsilon + 1 ranks, fill whole vectors. The
- * narrowest, of two vectors, is only worth its segments where they stay in the second cache: else
- * the miss that they cost is more than the half line of keys that is saved.
+ * Epsilon when the user gives none: the narrowest windows, from EPSILON_LEAST on, whose segments
+ * fit a tenth of the keys' size. Candidates are 2^k - 1, whose windows, of 2 epsilon + 1 ranks,
+ * fill whole vectors. Windows of two vectors instead of four, with EPSILON_LEAST 7, cost more in
+ * segments that the second cache does not hold than they save in keys, on all but uniform ones.
  */
 #include "pgm.h"
 
-#define EPSILON_LEAST 7u
+#define EPSILON_LEAST 15u
 #define EPSILON_MOST 4095u
-#define NEAR_BYTES                                                                                 \
-	((double)(1 << 20)) /* of level 0, for EPSILON_LEAST: what second caches have              \
-			     */
 #define BLOCKS 64u
 #define BLOCK_KEYS 8192u
 /* 16 bytes for a segment and less than 1 for its share of the levels above, of 8 for a key. */
@@ -34,14 +31,6 @@ static size_t segments_of_sample(const ldb_key *keys, size_t n, uint64_t epsilon
 	return count;
 }
 
-/* Do the segments fit, at epsilon, judging by `segments` of `seen` keys? */
-static int affordable(size_t segments, size_t seen, size_t n, uint64_t epsilon)
-{
-	const double bytes = (double)segments / (double)seen * (double)n * sizeof(pgm_segment);
-	return segments * KEYS_PER_SEGMENT <= seen &&
-	       (epsilon > EPSILON_LEAST || bytes <= NEAR_BYTES);
-}
-
 uint64_t pgm_choose_epsilon(const ldb_key *keys, size_t n)
 {
 	for (uint64_t epsilon = EPSILON_LEAST;; epsilon = 2 * epsilon + 1) {
@@ -49,7 +38,7 @@ uint64_t pgm_choose_epsilon(const ldb_key *keys, size_t n)
 		const size_t segments = segments_of_sample(keys, n, epsilon, &seen);
 		if (segments == 0)
 			return 0;
-		if (epsilon >= EPSILON_MOST || affordable(segments, seen, n, epsilon))
+		if (epsilon >= EPSILON_MOST || segments * KEYS_PER_SEGMENT <= seen)
 			return epsilon;
 	}
 }

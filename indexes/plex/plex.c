@@ -39,14 +39,8 @@ static const ldb_param params_table[] = {
 };
 
 typedef struct {
-	const ldb_key *keys;
-	size_t n;
-	ldb_spline_point *points;
-	size_t point_count;
-	uint64_t epsilon;
-	ldb_key min, max;   /* n == 0: 0, 0 */
-	ldb_val min_answer; /* 0, or LDB_NONE when there are no keys */
-	int layer;          /* which of the two there is */
+	ldb_spline spline;
+	int layer; /* which of the two there is */
 	ldb_radix radix;
 	ldb_cht tree;
 	uint64_t tune_ns;
@@ -62,53 +56,28 @@ _Static_assert(STRIDE == 2 && offsetof(ldb_spline_point, key) == 0, "a key, then
 
 static inline const ldb_key *point_keys(const plex *self)
 {
-	return &self->points->key;
+	return &self->spline.points->key;
 }
 
-/* The first point >= q is in [*begin, *end]. */
-static inline void table_points(const plex *self, ldb_key q, size_t *begin, size_t *end)
+static inline void table_points(const void *self, ldb_key q, size_t *begin, size_t *end)
 {
-	const size_t prefix = ldb_radix_prefix(&self->radix, q);
-	*begin = self->radix.table[prefix];
-	*end = self->radix.table[prefix + 1];
+	ldb_radix_range(&((const plex *)self)->radix, q, begin, end);
 }
 
-static inline void tree_points(const plex *self, ldb_key q, size_t *begin, size_t *end)
+static inline void tree_points(const void *self, ldb_key q, size_t *begin, size_t *end)
 {
-	ldb_cht_window(&self->tree, point_keys(self), STRIDE, q, begin, end);
-}
-
-typedef void points_fn(const plex *self, ldb_key q, size_t *begin, size_t *end);
-
-/* The window of q, min < q <= max. */
-static inline void find_window(const plex *self, points_fn *find_points, ldb_key q, size_t *lo,
-			       size_t *hi)
-{
-	size_t begin, end;
-	find_points(self, q, &begin, &end);
-	const size_t right = ldb_spline_search(self->points, begin, end, q);
-	ldb_spline_window(self->points, right, q, self->epsilon, lo, hi);
-}
-
-static inline ldb_val find(const plex *self, points_fn *find_points, ldb_key q)
-{
-	if (q <= self->min)
-		return self->min_answer;
-	if (q > self->max)
-		return LDB_NONE;
-	size_t lo, hi;
-	find_window(self, find_points, q, &lo, &hi);
-	return ldb_search_window(self->keys, self->n, lo, hi, q);
+	const plex *index = self;
+	ldb_cht_window(&index->tree, point_keys(index), STRIDE, q, begin, end);
 }
 
 static inline ldb_val by_table_find(const by_table *self, ldb_key q)
 {
-	return find(self, table_points, q);
+	return ldb_spline_find(&self->spline, table_points, q);
 }
 
 static inline ldb_val by_tree_find(const by_tree *self, ldb_key q)
 {
-	return find(self, tree_points, q);
+	return ldb_spline_find(&self->spline, tree_points, q);
 }
 
 LDB_INDEX_LOOPS(by_table, by_table_find)
@@ -132,80 +101,48 @@ static void plex_chase(const void *self, const ldb_key *q, size_t n, ldb_val car
 
 /* --- batched lookup --------------------------------------------------------------------------- */
 
-/* table_points for a group. */
-static inline void table_group(const plex *self, const ldb_key *q, size_t count, size_t *begin,
-			       size_t *end)
+static inline void table_points_group(const void *self, const ldb_key *q, size_t count,
+				      size_t *begin, size_t *end)
 {
-	size_t prefix[LDB_GROUP];
-	for (size_t i = 0; i < count; i++) {
-		prefix[i] = ldb_radix_prefix(&self->radix, q[i]);
-		__builtin_prefetch(&self->radix.table[prefix[i]]);
-		__builtin_prefetch(&self->radix.table[prefix[i] + 1]);
-	}
-	for (size_t i = 0; i < count; i++) {
-		begin[i] = self->radix.table[prefix[i]];
-		end[i] = self->radix.table[prefix[i] + 1];
-	}
+	ldb_radix_ranges(&((const plex *)self)->radix, q, count, begin, end);
 }
 
-/*
- * A group of queries goes through its stages together: layer, points, interpolation, search. Each
- * asks for the cache lines of the next one, so the misses of the whole group overlap. The model
- * sees queries clamped to (min, max]; those outside get their window put right.
- */
-static inline void find_group(const plex *self, int layer, const ldb_key *q, size_t count,
-			      ldb_val *out)
+static inline void tree_points_group(const void *self, const ldb_key *q, size_t count,
+				     size_t *begin, size_t *end)
 {
-	ldb_key c[LDB_GROUP];
-	size_t lo[LDB_GROUP], hi[LDB_GROUP];
-	for (size_t i = 0; i < count; i++) {
-		c[i] = q[i] > self->min ? q[i] : self->min + 1;
-		c[i] = c[i] < self->max ? c[i] : self->max;
-	}
-	if (layer == LAYER_TREE)
-		ldb_cht_windows(&self->tree, point_keys(self), STRIDE, c, count, lo, hi);
-	else
-		table_group(self, c, count, lo, hi);
+	const plex *index = self;
+	size_t at[LDB_GROUP];
+	ldb_cht_descend_group(&index->tree, q, count, at);
 	for (size_t i = 0; i < count; i++)
-		ldb_spline_prefetch(self->points, lo[i], hi[i]);
-	ldb_spline_narrow(self->points, c, lo, hi, count);
-	for (size_t i = 0; i < count; i++) {
-		const size_t right = ldb_spline_search(self->points, lo[i], hi[i], c[i]);
-		ldb_spline_window(self->points, right, c[i], self->epsilon, &lo[i], &hi[i]);
-		lo[i] = q[i] <= self->min ? 0 : q[i] > self->max ? self->n : lo[i];
-		hi[i] = q[i] <= self->min ? 0 : q[i] > self->max ? self->n : hi[i];
-		ldb_prefetch_window(self->keys, lo[i], hi[i]);
-	}
-	ldb_search_windows(self->keys, self->n, q, lo, hi, count, out);
+		ldb_cht_leaf(&index->tree, point_keys(index), STRIDE, at[i], q[i], &begin[i],
+			     &end[i]);
 }
 
-static inline void find_groups(const plex *self, int layer, const ldb_key *q, size_t n,
-			       ldb_val *out)
+static inline void by_table_group(const void *self, const ldb_key *q, size_t count, ldb_val *out)
 {
-	size_t i = 0;
-	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
-		find_group(self, layer, q + i, LDB_GROUP, out + i);
-	find_group(self, layer, q + i, n - i, out + i);
+	ldb_spline_find_group(self, table_points_group, q, count, out);
+}
+
+static inline void by_tree_group(const void *self, const ldb_key *q, size_t count, ldb_val *out)
+{
+	ldb_spline_find_group(self, tree_points_group, q, count, out);
 }
 
 static void plex_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
 	const plex *index = self;
-	if (index->min == index->max) /* no segment to interpolate on, and nothing to wait for */
+	if (index->spline.min == index->spline.max) /* no segment, and nothing to wait for */
 		plex_lookup(self, q, n, out);
 	else if (index->layer == LAYER_TREE)
-		find_groups(index, LAYER_TREE, q, n, out);
+		ldb_find_groups(self, by_tree_group, q, n, out);
 	else
-		find_groups(index, LAYER_TABLE, q, n, out);
+		ldb_find_groups(self, by_table_group, q, n, out);
 }
 
 static void plex_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 {
-	const plex *index = self;
-	*lo = *hi = q > index->max ? index->n : 0;
-	if (q > index->min && q <= index->max)
-		find_window(index, index->layer == LAYER_TREE ? tree_points : table_points, q, lo,
-			    hi);
+	const bool tree = ((const plex *)self)->layer == LAYER_TREE;
+	ldb_spline_window(self, tree ? tree_points : table_points, q, lo, hi);
 }
 
 /* --- build ------------------------------------------------------------------------------------ */
@@ -213,13 +150,13 @@ static void plex_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 /* The layer may take as much as the spline: 16 bytes for a point, so 4 entries. */
 static size_t entries_budget(const plex *index)
 {
-	return index->point_count * 4 > 256 ? index->point_count * 4 : 256;
+	return index->spline.point_count * 4 > 256 ? index->spline.point_count * 4 : 256;
 }
 
 /* Sets the table's range and shift to the cheapest within the budget, and returns the cost. */
 static double plan_table(plex *index)
 {
-	const size_t m = index->point_count, few = m / 16 < 32 ? m / 16 : 32;
+	const size_t m = index->spline.point_count, few = m / 16 < 32 ? m / 16 : 32;
 	const size_t trims[] = {0, few, m / 1000 + few, m / 64, m / 16};
 	double best = INFINITY;
 	for (size_t i = 0; i < sizeof trims / sizeof *trims; i++) {
@@ -248,7 +185,7 @@ static ldb_cht_result plan_tree(plex *index, double limit, bool *built)
 				   .narrow = LDB_SPLINE_NARROW,
 				   .most = entries_budget(index)};
 	ldb_cht_estimate all;
-	ldb_cht_set_range(&index->tree, task.keys, STRIDE, index->point_count, true);
+	ldb_cht_set_range(&index->tree, task.keys, STRIDE, index->spline.point_count, true);
 	ldb_cht_estimate_all(&index->tree, &task, &all);
 	for (;;) {
 		size_t expected;
@@ -270,13 +207,13 @@ static ldb_status build_layer(plex *index, int layer, ldb_error *err)
 	const uint64_t start_ns = ldb_now_ns();
 	const double table_cost = layer == LAYER_TREE ? INFINITY : plan_table(index);
 	bool built = false;
-	if (layer != LAYER_TABLE && index->point_count <= LDB_CHT_KEYS_MAX &&
+	if (layer != LAYER_TABLE && index->spline.point_count <= LDB_CHT_KEYS_MAX &&
 	    plan_tree(index, table_cost, &built) != LDB_CHT_BUILT)
 		return ldb_fail_oom(err, "plex: tree", index->tree.entries * sizeof(uint32_t));
 	index->tune_ns += ldb_now_ns() - start_ns;
 	index->layer = built ? LAYER_TREE : LAYER_TABLE;
 	if (!built &&
-	    !ldb_radix_build(&index->radix, point_keys(index), STRIDE, index->point_count))
+	    !ldb_radix_build(&index->radix, point_keys(index), STRIDE, index->spline.point_count))
 		return ldb_fail_oom(err, "plex: radix table", ldb_radix_bytes(&index->radix));
 	return LDB_OK;
 }
@@ -284,30 +221,24 @@ static ldb_status build_layer(plex *index, int layer, ldb_error *err)
 static void plex_destroy(void *self)
 {
 	plex *index = self;
-	ldb_free(index->points, index->point_count * sizeof *index->points);
+	ldb_spline_free(&index->spline);
 	ldb_radix_free(&index->radix);
 	ldb_cht_free(&index->tree);
 	ldb_free(index, sizeof *index);
 }
 
-/* All but the empty index: points, then the layer over them. */
-static ldb_status build_model(plex *index, const double *values, ldb_error *err)
+/* The spline, and, where there are keys, the layer over its points. */
+static ldb_status build_model(plex *index, const ldb_key *keys, size_t n, const double *values,
+			      ldb_error *err)
 {
-	index->epsilon = (uint64_t)values[PARAM_EPSILON];
-	if (index->epsilon == 0) {
+	uint64_t epsilon = (uint64_t)values[PARAM_EPSILON];
+	if (epsilon == 0) {
 		const uint64_t start_ns = ldb_now_ns();
-		index->epsilon = ldb_spline_choose_epsilon(index->keys, index->n);
+		epsilon = ldb_spline_choose_epsilon(keys, n);
 		index->tune_ns = ldb_now_ns() - start_ns;
 	}
-	size_t count;
-	index->points = ldb_spline_build(index->keys, index->n, index->epsilon, &count);
-	if (!index->points)
-		return ldb_fail_oom(err, "plex: spline points", count * sizeof *index->points);
-	index->point_count = count;
-	if (count >= UINT32_MAX)
-		return ldb_fail(err, LDB_UNSUPPORTED, "take a larger epsilon",
-				"plex: more than 2^32 - 2 spline points", "%zu", count);
-	return build_layer(index, (int)values[PARAM_LAYER], err);
+	const ldb_status status = ldb_spline_build(&index->spline, "plex", keys, n, epsilon, err);
+	return status == LDB_OK && n ? build_layer(index, (int)values[PARAM_LAYER], err) : status;
 }
 
 static ldb_status plex_build(void **self, const ldb_key *keys, size_t n, const double *values,
@@ -317,19 +248,11 @@ static ldb_status plex_build(void **self, const ldb_key *keys, size_t n, const d
 	if (!index)
 		return ldb_fail_oom(err, "plex", sizeof *index);
 	memset(index, 0, sizeof *index);
-	index->keys = keys;
-	index->n = n;
-	index->min_answer = LDB_NONE;
-	if (n > 0) {
-		index->min = keys[0];
-		index->max = keys[n - 1];
-		index->min_answer = 0;
-		const ldb_status status = build_model(index, values, err);
-		if (status != LDB_OK) {
-			index->radix.count = 0; /* planned, not built */
-			plex_destroy(index);
-			return status;
-		}
+	const ldb_status status = build_model(index, keys, n, values, err);
+	if (status != LDB_OK) {
+		index->radix.count = 0; /* planned, not built */
+		plex_destroy(index);
+		return status;
 	}
 	*self = index;
 	return LDB_OK;
@@ -338,8 +261,8 @@ static ldb_status plex_build(void **self, const ldb_key *keys, size_t n, const d
 static size_t plex_bytes(const void *self)
 {
 	const plex *index = self;
-	return sizeof *index + index->point_count * sizeof *index->points +
-	       ldb_radix_bytes(&index->radix) + ldb_cht_bytes(&index->tree);
+	return sizeof *index + ldb_spline_bytes(&index->spline) + ldb_radix_bytes(&index->radix) +
+	       ldb_cht_bytes(&index->tree);
 }
 
 static void plex_info(const void *self, ldb_index_info *out)
@@ -349,40 +272,25 @@ static void plex_info(const void *self, ldb_index_info *out)
 	if (index->layer == LAYER_TREE)
 		snprintf(out->chosen, sizeof out->chosen,
 			 "epsilon=%" PRIu64 ";layer=tree;bins=%u;max_error=%" PRIu32,
-			 index->epsilon, 1u << index->tree.bits, index->tree.max_error);
+			 index->spline.epsilon, 1u << index->tree.bits, index->tree.max_error);
 	else
 		snprintf(out->chosen, sizeof out->chosen,
-			 "epsilon=%" PRIu64 ";layer=table;entries=%zu", index->epsilon,
+			 "epsilon=%" PRIu64 ";layer=table;entries=%zu", index->spline.epsilon,
 			 index->radix.count);
 }
 
 /* --- validate --------------------------------------------------------------------------------- */
 
-#define REMEDY "report it with the dataset and the parameters"
-
-static ldb_status check_points(const plex *index, ldb_error *err)
-{
-	const ldb_spline_point *points = index->points;
-	const size_t m = index->point_count;
-	if (points[0].key != index->min || points[m - 1].key != index->max)
-		return ldb_fail(err, LDB_INVALID, REMEDY, "plex: the spline does not span all keys",
-				"%" PRIu64 " to %" PRIu64, points[0].key, points[m - 1].key);
-	for (size_t i = 1; i < m; i++)
-		if (points[i].key <= points[i - 1].key || points[i].rank < points[i - 1].rank)
-			return ldb_fail(err, LDB_INVALID, REMEDY,
-					"plex: spline points do not increase", "point %zu", i);
-	return LDB_OK;
-}
-
 /* The layer leads each point to itself. */
 static ldb_status check_layer(const plex *index, ldb_error *err)
 {
-	for (size_t i = 0; i < index->point_count; i++) {
+	ldb_spline_top_fn *points = index->layer == LAYER_TREE ? tree_points : table_points;
+	for (size_t i = 0; i < index->spline.point_count; i++) {
 		size_t begin, end;
-		(index->layer == LAYER_TREE ? tree_points : table_points)(
-			index, index->points[i].key, &begin, &end);
+		points(index, index->spline.points[i].key, &begin, &end);
 		if (begin > i || end < i)
-			return ldb_fail(err, LDB_INVALID, REMEDY,
+			return ldb_fail(err, LDB_INVALID,
+					"report it with the dataset and the parameters",
 					"plex: the layer misses a spline point",
 					"point %zu is not in [%zu, %zu]", i, begin, end);
 	}
@@ -392,13 +300,12 @@ static ldb_status check_layer(const plex *index, ldb_error *err)
 static ldb_status plex_validate(const void *self, ldb_error *err)
 {
 	const plex *index = self;
-	if (index->n == 0)
-		return LDB_OK;
-	ldb_status status = check_points(index, err);
+	const ldb_spline *spline = &index->spline;
+	ldb_status status = ldb_spline_check(spline, "plex", err);
 	if (status == LDB_OK)
 		status = check_layer(index, err);
 	return status == LDB_OK
-		       ? ldb_check_windows("plex", plex_window, index, index->keys, index->n, err)
+		       ? ldb_check_windows("plex", plex_window, index, spline->keys, spline->n, err)
 		       : status;
 }
 

@@ -15,27 +15,10 @@
 #include "ldb/spline.h"
 
 typedef struct {
-	const ldb_key *keys;
-	size_t n;
-	ldb_spline_point
-		*points; /* ascending in key; the first is the first key, the last the last */
-	size_t point_count;
+	ldb_spline spline;
 	ldb_radix radix; /* over the points */
 	unsigned radix_bits;
-	uint64_t epsilon;
-	ldb_key min, max;   /* n == 0: 0, 0 */
-	ldb_val min_answer; /* 0, or LDB_NONE when there are no keys */
 	uint64_t tune_ns;
 } radixspline;
-
-/* The window of q, min < q <= max. */
-static inline void rs_find_window(const radixspline *self, ldb_key q, size_t *lo, size_t *hi)
-{
-	/* A point with a smaller prefix is < q, one with a larger prefix > q. */
-	const size_t prefix = ldb_radix_prefix(&self->radix, q);
-	const size_t begin = self->radix.table[prefix], end = self->radix.table[prefix + 1];
-	const size_t right = ldb_spline_search(self->points, begin, end, q);
-	ldb_spline_window(self->points, right, q, self->epsilon, lo, hi);
-}
 
 #endif

@@ -37,7 +37,7 @@
 
 #include "ldb/index.h"
 #include "ldb/loops.h"
-#include "ldb/simd.h"
+#include "ldb/window.h"
 
 enum {
 	GROUP = 16,      /* queries that move together */
@@ -112,9 +112,9 @@ FORCE_INLINE void descend(const splustree *self, size_t level, const ldb_key *q,
 	const ldb_key *here = self->level[level], *below = self->level[level + 1];
 	for (size_t i = 0; i < count; i++) {
 		to[i] = child(here, from[i], q[i], width);
-		__builtin_prefetch(below + to[i] * width);
+		ldb_prefetch_key(below, to[i] * width);
 		if (width > 8)
-			__builtin_prefetch(below + to[i] * width + 8);
+			ldb_prefetch_key(below, to[i] * width + 8);
 	}
 }
 

@@ -96,9 +96,8 @@ static inline void ldb_cht_leaf(const ldb_cht *self, const ldb_key *keys, size_t
 		ldb_cht_extend(self, keys, stride, q, lo, hi);
 }
 
-/* The rank of the first key >= q is in [*lo, *hi]. */
-static inline void ldb_cht_window(const ldb_cht *self, const ldb_key *keys, size_t stride,
-				  ldb_key q, size_t *lo, size_t *hi)
+/* Goes down to the leaf of q: table[at]. */
+static inline size_t ldb_cht_descend(const ldb_cht *self, ldb_key q)
 {
 	uint64_t x = ldb_cht_spread(self, q);
 	size_t at = ldb_cht_part(self, x);
@@ -106,41 +105,87 @@ static inline void ldb_cht_window(const ldb_cht *self, const ldb_key *keys, size
 		x <<= self->bits;
 		at = (entry & ~LDB_CHT_NODE) + ldb_cht_part(self, x);
 	}
-	ldb_cht_leaf(self, keys, stride, at, q, lo, hi);
+	return at;
 }
 
-/* ldb_cht_window for a group of at most LDB_GROUP queries that go down together: each round takes
- * one step for each that is not in a leaf yet, and prefetches the next. */
-static inline void ldb_cht_windows(const ldb_cht *self, const ldb_key *keys, size_t stride,
-				   const ldb_key *q, size_t count, size_t *lo, size_t *hi)
+/* The rank of the first key >= q is in [*lo, *hi]. */
+static inline void ldb_cht_window(const ldb_cht *self, const ldb_key *keys, size_t stride,
+				  ldb_key q, size_t *lo, size_t *hi)
+{
+	ldb_cht_leaf(self, keys, stride, ldb_cht_descend(self, q), q, lo, hi);
+}
+
+#ifdef __AVX512F__
+
+/* One step down for eight queries; says which of them have not been in a leaf. */
+static inline __mmask8 ldb_cht_step8(const ldb_cht *self, __m512i *x, __m512i *at)
+{
+	const __m256i entry = _mm512_i64gather_epi32(*at, self->table, 4);
+	const __mmask8 node = _mm256_movepi32_mask(entry); /* by LDB_CHT_NODE, the top bit */
+	const __m256i flag = _mm256_set1_epi32((int)LDB_CHT_NODE);
+	const __m512i child = _mm512_cvtepu32_epi64(_mm256_andnot_si256(flag, entry));
+	*x = _mm512_sll_epi64(*x, _mm_cvtsi32_si128((int)self->bits));
+	const __m512i part = _mm512_srl_epi64(*x, _mm_cvtsi32_si128(64 - (int)self->bits));
+	*at = _mm512_mask_add_epi64(*at, node, child, part);
+	return node;
+}
+
+/* ldb_cht_descend for a group of at most LDB_GROUP queries. The reads of a round, one for each
+ * query, do not wait for each other, so nothing is prefetched. */
+static inline void ldb_cht_descend_group(const ldb_cht *self, const ldb_key *q, size_t count,
+					 size_t *at)
+{
+	uint64_t x[LDB_GROUP] = {0};
+	__m512i x8[LDB_GROUP / 8], at8[LDB_GROUP / 8];
+	for (size_t i = 0; i < count; i++)
+		x[i] = ldb_cht_spread(self, q[i]);
+	const __m128i rest = _mm_cvtsi32_si128(64 - (int)self->bits);
+	for (size_t v = 0; v < LDB_GROUP / 8; v++) {
+		x8[v] = _mm512_loadu_si512(x + 8 * v);
+		at8[v] = _mm512_srl_epi64(x8[v], rest);
+	}
+	for (unsigned inner = 1; inner;) {
+		inner = 0;
+		for (size_t v = 0; v < LDB_GROUP / 8; v++)
+			inner |= ldb_cht_step8(self, &x8[v], &at8[v]);
+	}
+	for (size_t v = 0; v < LDB_GROUP / 8; v++)
+		_mm512_storeu_si512(x + 8 * v, at8[v]);
+	memcpy(at, x, count * sizeof *at);
+}
+
+#else
+
+/* ldb_cht_descend for a group of at most LDB_GROUP queries: each round takes one step for those
+ * that are not in a leaf yet, and prefetches the next. No branch depends on a single query. */
+static inline void ldb_cht_descend_group(const ldb_cht *self, const ldb_key *q, size_t count,
+					 size_t *at)
 {
 	uint64_t x[LDB_GROUP];
-	uint32_t at[LDB_GROUP];
 	unsigned char inner[LDB_GROUP + 1];
 	for (size_t i = 0; i < count; i++) {
 		x[i] = ldb_cht_spread(self, q[i]);
-		at[i] = (uint32_t)ldb_cht_part(self, x[i]);
-		__builtin_prefetch(&self->table[at[i]]);
+		at[i] = ldb_cht_part(self, x[i]);
 		inner[i] = (unsigned char)i;
+		ldb_prefetch(self->table, at[i] * sizeof *self->table);
 	}
 	for (size_t left = count, next; left; left = next) {
 		next = 0;
 		for (size_t k = 0; k < left; k++) {
 			const size_t i = inner[k];
 			const uint32_t entry = self->table[at[i]];
-			const bool node = entry & LDB_CHT_NODE;
+			const size_t node = entry >> 31;
 			x[i] <<= self->bits;
-			const uint32_t below =
-				(entry & ~LDB_CHT_NODE) + (uint32_t)ldb_cht_part(self, x[i]);
-			at[i] = node ? below : at[i];
-			__builtin_prefetch(&self->table[at[i]]);
+			const size_t below = (entry & ~LDB_CHT_NODE) + ldb_cht_part(self, x[i]);
+			at[i] += (below - at[i]) & (0 - node);
+			ldb_prefetch(self->table, at[i] * sizeof *self->table);
 			inner[next] = (unsigned char)i;
 			next += node;
 		}
 	}
-	for (size_t i = 0; i < count; i++)
-		ldb_cht_leaf(self, keys, stride, at[i], q[i], &lo[i], &hi[i]);
 }
+
+#endif
 
 /* --- build ------------------------------------------------------------------------------------ */
 
@@ -362,7 +407,7 @@ typedef struct {
 typedef struct {
 	const ldb_key *keys;
 	size_t stride;
-	double narrow; /* a window of so many keys is searched at once */
+	double narrow; /* a window of so many keys is searched at once; 0: by ldb_fixed_search */
 	size_t most;   /* entries */
 } ldb_cht_task;
 
@@ -403,6 +448,9 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 {
 	const double n = (double)self->n;
 	const double read = ldb_read_cost(n * (double)task->stride * sizeof(ldb_key));
+	double fixed[LDB_CHT_ERRORS] = {0};
+	for (size_t e = 0; e < LDB_CHT_ERRORS && task->narrow == 0; e++)
+		fixed[e] = ldb_fixed_cost(ldb_cht_error(e), read);
 	for (unsigned bits = 1; bits <= LDB_CHT_BITS_MAX; bits++) {
 		const double node_entries = (double)(1u << bits);
 		double way = 0; /* cost of the nodes so far */
@@ -410,12 +458,14 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 		for (unsigned used = 0; e; used += bits) {
 			const uint32_t here = used <= 64 ? shared[used] : 0;
 			const uint32_t below = used + bits <= 64 ? shared[used + bits] : 0;
-			way += 3 + ldb_read_cost(n / (here ? here : n) * node_entries * 4);
+			way += LDB_STEP_COST +
+			       ldb_read_cost(n / (here ? here : n) * node_entries * 4);
 			const double leaf = below ? below : equal;
-			const double found = way + ldb_search_cost(leaf, task->narrow, read);
+			const double found =
+				task->narrow > 0 ? ldb_search_cost(leaf, task->narrow, read) : 0;
 			/* With a max_error of `below` and more this part is a leaf. */
 			for (; e && ldb_cht_error(e - 1) >= below; e--)
-				out->cost[bits][e - 1] += weight / n * found;
+				out->cost[bits][e - 1] += weight / n * (way + found + fixed[e - 1]);
 			for (size_t k = 0; k < e; k++)
 				out->entries[bits][k] += weight / below * node_entries;
 		}

@@ -21,6 +21,7 @@
 #ifndef LDB_SPLINE_H
 #define LDB_SPLINE_H
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "ldb/window.h"
@@ -30,75 +31,198 @@ typedef struct {
 	uint64_t rank; /* number of keys < key */
 } ldb_spline_point;
 
+typedef struct {
+	const ldb_key *keys;
+	size_t n;
+	ldb_spline_point *points; /* the first is the first key, the last the last */
+	size_t point_count;
+	uint64_t epsilon;
+	size_t width;       /* of all windows */
+	ldb_key min, max;   /* n == 0: 0, 0 */
+	ldb_val min_answer; /* to q <= min: 0, or LDB_NONE when there are no keys */
+} ldb_spline;
+
+/* Points behind the last one, with key LDB_KEY_MAX: a search may read them. */
+#define LDB_SPLINE_PAD 3
+
 /* --- search ----------------------------------------------------------------------------------- */
 
-/* Index of the first of points [begin, end) with key >= q; end when there is none. */
-static inline size_t ldb_spline_search(const ldb_spline_point *points, size_t begin, size_t end,
-				       ldb_key q)
+/* So few points, a cache line, are compared at once. */
+#define LDB_SPLINE_NARROW 4
+
+/* How many of the four points at p have a key < q. */
+static inline unsigned ldb_spline_count_less4(const ldb_spline_point *p, ldb_key q)
 {
-	size_t count = end - begin;
-	while (count > 0) {
-		const size_t half = (count + 1) / 2;
-		begin += points[begin + half - 1].key < q ? half : 0;
-		count -= half;
-	}
-	return begin;
+#if defined(__AVX512F__)
+	return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu64_mask(
+		0x55, _mm512_loadu_si512(p), _mm512_set1_epi64((long long)q)));
+#else
+	return (unsigned)((p[0].key < q) + (p[1].key < q) + (p[2].key < q) + (p[3].key < q));
+#endif
 }
 
-/* The window of q, first key < q <= last key, by the segment that ends at point `right`, the first
- * >= q. */
-static inline void ldb_spline_window(const ldb_spline_point *points, size_t right, ldb_key q,
-				     uint64_t epsilon, size_t *lo, size_t *hi)
+/* Index of the first of points [begin, end) with key >= q; end when there is none. Points from end
+ * on have keys >= q. */
+static inline size_t ldb_spline_search(const ldb_spline *self, size_t begin, size_t end, ldb_key q)
 {
-	const ldb_spline_point *a = &points[right - 1], *b = a + 1;
+	size_t count = end - begin;
+	while (count > LDB_SPLINE_NARROW) {
+		const size_t half = count / 2;
+		begin += half & (0 - (size_t)(self->points[begin + half - 1].key < q));
+		count -= half;
+	}
+	return begin + ldb_spline_count_less4(self->points + begin, q);
+}
+
+/* The window of q, min < q <= max, begins here: by the segment that ends at point `right`, the
+ * first >= q. Its width is the same for all q. */
+static inline size_t ldb_spline_low(const ldb_spline *self, size_t right, ldb_key q)
+{
+	const ldb_spline_point *a = &self->points[right - 1], *b = a + 1;
 	const double share = (double)(q - a->key) / (double)(b->key - a->key);
 	const double rise = share * (double)(int64_t)(b->rank - a->rank);
 	const uint64_t i = a->rank + (uint64_t)(int64_t)(rise + 0.5);
-	/* r(q) also lies between the segment's ends. */
-	const uint64_t low = i > epsilon ? i - epsilon : 0, high = i + epsilon + 1;
-	*lo = low > a->rank ? low : a->rank;
-	*hi = high < b->rank ? high : b->rank;
+	const size_t low = i > self->epsilon ? i - self->epsilon : 0, last = self->n - self->width;
+	return low < last ? low : last;
 }
 
-/* Four points to a cache line: so few are searched without further prefetching. */
-#define LDB_SPLINE_NARROW 4
+/* What is above the spline; the spline is the first member of `self`. The first point >= q is in
+ * [*begin, *end], min < q <= max. */
+typedef void ldb_spline_top_fn(const void *self, ldb_key q, size_t *begin, size_t *end);
 
-static inline void ldb_spline_prefetch(const ldb_spline_point *points, size_t begin, size_t end)
+static inline __attribute__((always_inline)) ldb_val
+ldb_spline_find(const ldb_spline *self, ldb_spline_top_fn *top, ldb_key q)
 {
-	const size_t count = end - begin;
-	if (count > LDB_SPLINE_NARROW) {
-		__builtin_prefetch(&points[begin + count / 2 - 1]);
+	if (q <= self->min)
+		return self->min_answer;
+	if (q > self->max)
+		return LDB_NONE;
+	size_t begin, end;
+	top(self, q, &begin, &end);
+	const size_t lo = ldb_spline_low(self, ldb_spline_search(self, begin, end, q), q);
+	return ldb_fixed_search(self->keys, self->n, lo, self->width, q);
+}
+
+static inline void ldb_spline_window(const ldb_spline *self, ldb_spline_top_fn *top, ldb_key q,
+				     size_t *lo, size_t *hi)
+{
+	*lo = *hi = q > self->max ? self->n : 0;
+	if (q <= self->min || q > self->max)
 		return;
-	}
-	/* The point found and the one before it: points[begin - 1] up to points[end]. */
-	__builtin_prefetch(&points[begin ? begin - 1 : 0]);
-	__builtin_prefetch(&points[end]);
+	size_t begin, end;
+	top(self, q, &begin, &end);
+	*lo = ldb_spline_low(self, ldb_spline_search(self, begin, end, q), q);
+	*hi = *lo + self->width;
 }
 
-/* Halves the ranges of those of `count` <= LDB_GROUP queries that have more than
- * LDB_SPLINE_NARROW points left, in rounds, one step for each per round. */
-static inline void ldb_spline_narrow(const ldb_spline_point *points, const ldb_key *q,
-				     size_t *begin, size_t *end, size_t count)
+/* --- batched lookup --------------------------------------------------------------------------- */
+
+#ifdef __AVX512F__
+
+/* Halves the ranges of those of eight queries that have more than LDB_SPLINE_NARROW points, once,
+ * and says which these are. */
+static inline __mmask8 ldb_spline_halve8(const ldb_spline *self, __m512i q, __m512i *begin,
+					 __m512i *points)
 {
+	const __mmask8 wide =
+		_mm512_cmpgt_epu64_mask(*points, _mm512_set1_epi64(LDB_SPLINE_NARROW));
+	const __m512i half = _mm512_srli_epi64(*points, 1), next = _mm512_add_epi64(*begin, half);
+	/* Of point next - 1 the first of two words. */
+	const __m512i at = _mm512_sub_epi64(_mm512_slli_epi64(next, 1), _mm512_set1_epi64(2));
+	const __m512i key = _mm512_mask_i64gather_epi64(q, wide, at, self->points, 8);
+	const __mmask8 right = _mm512_mask_cmplt_epu64_mask(wide, key, q);
+	*begin = _mm512_mask_mov_epi64(*begin, right, next);
+	*points = _mm512_mask_sub_epi64(*points, wide, *points, half);
+	return wide;
+}
+
+/* Halves the ranges of a group in rounds. The reads of a round do not wait for each other, so
+ * nothing is prefetched. */
+static inline void ldb_spline_halve(const ldb_spline *self, const ldb_key *q, size_t *begin,
+				    size_t *points)
+{
+	for (unsigned wide = 1; wide;) {
+		wide = 0;
+		for (size_t i = 0; i < LDB_GROUP; i += 8) {
+			__m512i b = _mm512_loadu_si512(begin + i),
+				p = _mm512_loadu_si512(points + i);
+			wide |= ldb_spline_halve8(self, _mm512_loadu_si512(q + i), &b, &p);
+			_mm512_storeu_si512(begin + i, b);
+			_mm512_storeu_si512(points + i, p);
+		}
+	}
+}
+
+#else
+
+/* Halves the ranges of those queries that have more than LDB_SPLINE_NARROW points, in rounds, one
+ * step for each per round. No branch depends on a single query. */
+static inline void ldb_spline_halve(const ldb_spline *self, const ldb_key *q, size_t *begin,
+				    size_t *points)
+{
+	const size_t bytes = sizeof *self->points;
 	unsigned char wide[LDB_GROUP + 1];
 	size_t wides = 0;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < LDB_GROUP; i++) {
+		ldb_prefetch(self->points, (begin[i] + points[i] / 2 - 1) * bytes);
 		wide[wides] = (unsigned char)i;
-		wides += end[i] - begin[i] > LDB_SPLINE_NARROW;
+		wides += points[i] > LDB_SPLINE_NARROW;
 	}
 	while (wides) {
 		size_t left = 0;
 		for (size_t w = 0; w < wides; w++) {
-			const size_t i = wide[w], half = (end[i] - begin[i]) / 2;
-			const int right = points[begin[i] + half - 1].key < q[i];
-			end[i] = right ? end[i] : begin[i] + half - 1;
-			begin[i] = right ? begin[i] + half : begin[i];
-			ldb_spline_prefetch(points, begin[i], end[i]);
+			const size_t i = wide[w], half = points[i] / 2;
+			const bool right = self->points[begin[i] + half - 1].key < q[i];
+			begin[i] += half & (0 - (size_t)right);
+			points[i] -= half;
+			ldb_prefetch(self->points, (begin[i] + points[i] / 2 - 1) * bytes);
 			wide[left] = (unsigned char)i;
-			left += end[i] - begin[i] > LDB_SPLINE_NARROW;
+			left += points[i] > LDB_SPLINE_NARROW;
 		}
 		wides = left;
 	}
+}
+
+#endif
+
+/* ldb_spline_top_fn for a group. */
+typedef void ldb_spline_top_group_fn(const void *self, const ldb_key *q, size_t count,
+				     size_t *begin, size_t *end);
+
+/*
+ * A group of queries goes through its stages together: top, points, interpolation, search. Each
+ * asks for the cache lines of the next one, so the misses of the whole group overlap. The stages
+ * see queries clamped to (min, max], min < max; those outside get their answer put right.
+ */
+static inline __attribute__((always_inline)) void
+ldb_spline_find_group(const ldb_spline *self, ldb_spline_top_group_fn *top, const ldb_key *q,
+		      size_t count, ldb_val *out)
+{
+	ldb_key c[LDB_GROUP];
+	size_t lo[LDB_GROUP], points[LDB_GROUP];
+	const size_t bytes = sizeof *self->points;
+	for (size_t i = 0; i < count; i++) {
+		c[i] = q[i] > self->min ? q[i] : self->min + 1;
+		c[i] = c[i] < self->max ? c[i] : self->max;
+	}
+	top(self, c, count, lo, points);
+	for (size_t i = 0; i < count; i++)
+		points[i] -= lo[i];
+	for (size_t i = count; i < LDB_GROUP; i++)
+		points[i] = lo[i] = c[i] = 0;
+	ldb_spline_halve(self, c, lo, points);
+	for (size_t i = 0; i < count; i++) { /* the points left and the one before them */
+		ldb_prefetch(self->points, (lo[i] - 1) * bytes);
+		ldb_prefetch(self->points, (lo[i] + LDB_SPLINE_NARROW - 1) * bytes);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const size_t less = ldb_spline_count_less4(self->points + lo[i], c[i]);
+		lo[i] = ldb_spline_low(self, lo[i] + less, c[i]);
+		ldb_fixed_prefetch(self->keys, lo[i], self->width);
+	}
+	ldb_fixed_search_group(self->keys, self->n, c, lo, self->width, count, out);
+	for (size_t i = 0; i < count; i++)
+		out[i] = q[i] <= self->min ? 0 : q[i] > self->max ? LDB_NONE : out[i];
 }
 
 /* --- fit -------------------------------------------------------------------------------------- */
@@ -215,22 +339,64 @@ static inline int ldb_spline_put(ldb_spline_sink *sink, ldb_spline_point point)
 	return 1;
 }
 
-/* The spline's points in memory of their own, exactly *count of them, to be freed by the caller;
- * NULL when there is no memory. n > 0. */
-__attribute__((unused)) static ldb_spline_point *ldb_spline_build(const ldb_key *keys, size_t n,
-								  uint64_t epsilon, size_t *count)
+static inline size_t ldb_spline_bytes(const ldb_spline *self)
 {
+	return self->n ? (self->point_count + LDB_SPLINE_PAD) * sizeof *self->points : 0;
+}
+
+static inline void ldb_spline_free(ldb_spline *self)
+{
+	ldb_free(self->points, ldb_spline_bytes(self));
+	self->points = NULL;
+}
+
+/* The spline of keys[0..n), which may be none. When it fails nothing is held. */
+__attribute__((unused)) static ldb_status ldb_spline_build(ldb_spline *self, const char *name,
+							   const ldb_key *keys, size_t n,
+							   uint64_t epsilon, ldb_error *err)
+{
+	*self = (ldb_spline){.keys = keys, .n = n, .epsilon = epsilon, .min_answer = LDB_NONE};
+	if (n == 0)
+		return LDB_OK;
+	self->min = keys[0];
+	self->max = keys[n - 1];
+	self->min_answer = 0;
+	self->width = epsilon < n / 2 ? 2 * epsilon + 1 : n;
 	ldb_spline_list list = {.sink = {ldb_spline_put}, .room = 64};
-	ldb_spline_point *points = NULL;
 	list.points = ldb_alloc(list.room * sizeof *list.points);
 	/* The list grows by doubling: what stays is exactly as large as it must be. */
 	if (list.points && ldb_spline_fit(keys, n, epsilon, &list.sink))
-		points = ldb_alloc(list.count * sizeof *points);
-	if (points)
-		memcpy(points, list.points, list.count * sizeof *points);
+		self->points = ldb_alloc((list.count + LDB_SPLINE_PAD) * sizeof *self->points);
+	self->point_count = list.count;
+	if (self->points) {
+		memcpy(self->points, list.points, list.count * sizeof *self->points);
+		for (size_t i = 0; i < LDB_SPLINE_PAD; i++)
+			self->points[list.count + i] = (ldb_spline_point){LDB_KEY_MAX, n};
+	}
 	ldb_free(list.points, list.room * sizeof *list.points);
-	*count = list.count;
-	return points;
+	if (!self->points)
+		return ldb_fail_oom(err, name, list.count * sizeof *self->points);
+	if (list.count < UINT32_MAX)
+		return LDB_OK;
+	ldb_spline_free(self);
+	return ldb_fail(err, LDB_UNSUPPORTED, "take a larger epsilon", name,
+			"2^32 - 1 spline points or more: %zu", list.count);
+}
+
+/* Points from the first key to the last one, in order. */
+__attribute__((unused)) static ldb_status ldb_spline_check(const ldb_spline *self, const char *name,
+							   ldb_error *err)
+{
+	const ldb_spline_point *p = self->points;
+	size_t good = 0; /* points */
+	while (good < self->point_count &&
+	       (good == 0 ? p[0].key == self->min && p[0].rank == 0
+			  : p[good].key > p[good - 1].key && p[good].rank >= p[good - 1].rank))
+		good++;
+	if (good == self->point_count && (good == 0 || p[good - 1].key == self->max))
+		return LDB_OK;
+	return ldb_fail(err, LDB_INVALID, "report it with the dataset and the parameters", name,
+			"spline point %zu is out of order or range", good);
 }
 
 /* --- epsilon ---------------------------------------------------------------------------------- */
@@ -238,8 +404,8 @@ __attribute__((unused)) static ldb_spline_point *ldb_spline_build(const ldb_key 
 enum {
 	LDB_SPLINE_BLOCKS = 64,
 	LDB_SPLINE_BLOCK_KEYS = 8192,
-	LDB_SPLINE_EPSILON_LEAST = 4,
-	LDB_SPLINE_EPSILON_MOST = 4096,
+	LDB_SPLINE_EPSILON_LEAST = 31,
+	LDB_SPLINE_EPSILON_MOST = 4095,
 	/* 16 bytes for a point and up to 16 for its share of what is above, of 8 for a key. */
 	LDB_SPLINE_KEYS_PER_POINT = 40,
 };
@@ -256,14 +422,16 @@ static inline int ldb_spline_count(ldb_spline_sink *sink, ldb_spline_point point
 	return 1;
 }
 
-/* Spline points for the keys of up to LDB_SPLINE_BLOCKS blocks, evenly spread; *seen = how many
- * keys. The point that each block has at its start is not counted. */
+/* Spline points for the keys of up to LDB_SPLINE_BLOCKS blocks, evenly spread, of at most a quarter
+ * of many keys; *seen = how many. The point that each block has at its start is not counted. */
 static inline size_t ldb_spline_sample(const ldb_key *keys, size_t n, uint64_t epsilon,
 				       size_t *seen)
 {
 	ldb_spline_counter counter = {.sink = {ldb_spline_count}};
-	const size_t most = LDB_SPLINE_BLOCKS, block = LDB_SPLINE_BLOCK_KEYS;
-	const size_t blocks = n / block < most ? n / block + 1 : most;
+	const size_t most = LDB_SPLINE_BLOCK_KEYS, least = most / 8;
+	const size_t share = n / (4 * LDB_SPLINE_BLOCKS);
+	const size_t block = share < least ? least : share < most ? share : most;
+	const size_t blocks = n / block < LDB_SPLINE_BLOCKS ? n / block + 1 : LDB_SPLINE_BLOCKS;
 	*seen = 0;
 	for (size_t b = 0; b < blocks; b++) {
 		const size_t start = n / blocks * b, left = n - start;
@@ -274,15 +442,19 @@ static inline size_t ldb_spline_sample(const ldb_key *keys, size_t n, uint64_t e
 	return counter.count - blocks;
 }
 
-/* The least epsilon, of powers of two, whose spline with as much again above it takes a tenth of
- * the keys' size, by a sample of the keys. */
+/*
+ * The least epsilon whose spline with as much again above it takes a tenth of the keys' size, by a
+ * sample of the keys. Of the candidates, 31, 63, 127 ..., windows are halved to 16 keys without a
+ * rest. Smaller ones are no faster on any keys seen: two halvings in neighbouring lines cost less
+ * than points that the caches do not hold.
+ */
 __attribute__((unused)) static uint64_t ldb_spline_choose_epsilon(const ldb_key *keys, size_t n)
 {
 	uint64_t epsilon = LDB_SPLINE_EPSILON_LEAST;
 	size_t seen;
 	while (n && epsilon < LDB_SPLINE_EPSILON_MOST &&
 	       ldb_spline_sample(keys, n, epsilon, &seen) * LDB_SPLINE_KEYS_PER_POINT > seen)
-		epsilon *= 2;
+		epsilon = 2 * epsilon + 1;
 	return epsilon;
 }
 

@@ -9,6 +9,8 @@
 #ifndef LDB_WINDOW_H
 #define LDB_WINDOW_H
 
+#include <stdbool.h>
+
 #include "ldb/simd.h"
 
 /* How many queries lookup_batch takes through its stages together. */
@@ -33,10 +35,19 @@ static inline size_t ldb_search_narrow(const ldb_key *keys, size_t n, size_t lo,
 	return from + ldb_count_less8(keys + from, q) + ldb_count_less8(keys + from + 8, q);
 }
 
-/* Asks for the cache line of keys[i]; i may lie behind the end, as nothing is read. */
+/* Asks for a cache line, also behind the end of an array: nothing is read. Into the second level:
+ * on Zen 4 twice as many such requests are under way at once as of those into the first. gcc 12
+ * vectorizes loops with __builtin_prefetch in them by leaving it out; not those with an asm
+ * statement. */
+static inline void ldb_prefetch(const void *base, size_t offset)
+{
+	__builtin_prefetch((const void *)((uintptr_t)base + offset), 0, 2);
+	__asm__ volatile("");
+}
+
 static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
 {
-	__builtin_prefetch((const void *)((uintptr_t)keys + i * sizeof *keys));
+	ldb_prefetch(keys, i * sizeof *keys);
 }
 
 /* ldb_search_window for windows of hundreds of keys: both keys that may be next are prefetched, so
@@ -57,38 +68,42 @@ static inline size_t ldb_search_wide(const ldb_key *keys, size_t n, size_t lo, s
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
 }
 
+/* Rank of the first key >= q, known to be more than lo: by doubling steps, the first of `step`
+ * keys, then by halving. */
+static __attribute__((noinline, unused)) size_t ldb_search_up(const ldb_key *keys, size_t n,
+							      size_t lo, size_t step, ldb_key q)
+{
+	size_t hi = lo;
+	for (; hi < n && keys[hi] < q; step *= 2) {
+		lo = hi + 1;
+		hi = n - lo > step ? lo + step : n;
+	}
+	return ldb_search_wide(keys, n, lo, hi, q);
+}
+
 /* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. */
 static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo, size_t hi,
 				       ldb_key q)
 {
 	size_t length = hi - lo;
 	while (length > 16) {
-		size_t half = length / 2;
-		lo += keys[lo + half - 1] < q ? half : 0;
+		const size_t half = length / 2;
+		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
 		length -= half;
 	}
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
 }
 
-/* Fetches what the search will read first: the whole of a narrow window, the middle of a wide one.
- */
+/* Asks for what the search of a group reads first: the middle. */
 static inline void ldb_prefetch_window(const ldb_key *keys, size_t lo, size_t hi)
 {
-	size_t length = hi - lo;
-	if (length > 16) {
-		ldb_prefetch_key(keys, lo + length / 2 - 1);
-		return;
-	}
-	ldb_prefetch_key(keys, lo);
-	ldb_prefetch_key(keys, lo + 7);
-	if (length > 8)
-		ldb_prefetch_key(keys, lo + 15);
+	ldb_prefetch_key(keys, lo + (hi - lo) / 2 - 1);
 }
 
 /*
  * ldb_search_window for `count` <= LDB_GROUP queries whose windows have been prefetched. Wide
- * windows are halved in rounds, one step for each per round. lo and hi are overwritten;
- * out[i] = rank, or LDB_NONE where it is n.
+ * windows are halved in rounds, one step for each per round. No branch depends on a single query.
+ * lo and hi are overwritten; out[i] = rank, or LDB_NONE where it is n.
  */
 static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_key *q, size_t *lo,
 				      size_t *hi, size_t count, ldb_val *out)
@@ -102,20 +117,128 @@ static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_k
 	while (wides) {
 		size_t left = 0;
 		for (size_t w = 0; w < wides; w++) {
-			const size_t i = wide[w], half = (hi[i] - lo[i]) / 2;
-			const int right = keys[lo[i] + half - 1] < q[i];
-			hi[i] = right ? hi[i] : lo[i] + half - 1;
-			lo[i] = right ? lo[i] + half : lo[i];
+			const size_t i = wide[w], length = hi[i] - lo[i], half = length / 2;
+			lo[i] += half & (0 - (size_t)(keys[lo[i] + half - 1] < q[i]));
+			hi[i] = lo[i] + length - half;
 			ldb_prefetch_window(keys, lo[i], hi[i]);
 			wide[left] = (unsigned char)i;
-			left += hi[i] - lo[i] > 16;
+			left += length - half > 16;
 		}
 		wides = left;
 	}
 	for (size_t i = 0; i < count; i++) {
-		size_t rank = ldb_search_narrow(keys, n, lo[i], hi[i], q[i]);
+		ldb_prefetch_key(keys, lo[i]);
+		ldb_prefetch_key(keys, lo[i] + 8);
+		ldb_prefetch_key(keys, lo[i] + 15);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const size_t rank = ldb_search_narrow(keys, n, lo[i], lo[i] + 16, q[i]);
 		out[i] = rank < n ? rank : LDB_NONE;
 	}
+}
+
+/* --- windows that are all of one length ------------------------------------------------------- */
+
+/*
+ * Where a model is off by no more than a number known at build, each window [lo, lo + length] gets
+ * the same length, lo + length <= n. Then no branch of the search depends on the query, and none is
+ * guessed wrong while its line is still on the way: a long window is halved a fixed number of
+ * times, and of a short one all keys are compared, whose lines come at once.
+ */
+
+/* Up to so many keys are all compared. Of a group, whose misses overlap anyway, and of windows that
+ * have to be halved, fewer. */
+#define LDB_FIXED_COUNTED 40
+#define LDB_FIXED_LAST 24
+
+static inline size_t ldb_fixed_halve(const ldb_key *keys, size_t lo, size_t half, ldb_key q)
+{
+	/* The mask, unlike `?:`, can't be turned into a branch. */
+	return lo + (half & (0 - (size_t)(keys[lo + half - 1] < q)));
+}
+
+/* Compares all keys of a short window, in whole vectors: keys behind it are >= q, and where the
+ * array ends the vectors begin before it, with keys < q. */
+static inline size_t ldb_fixed_count(const ldb_key *keys, size_t n, size_t lo, size_t length,
+				     ldb_key q)
+{
+	const size_t span = length > 8 ? (length + 7) & ~(size_t)7 : 8;
+	if (n < span)
+		return ldb_lower_bound(keys, n, q);
+	size_t rank = lo < n - span ? lo : n - span;
+	const ldb_key *p = keys + rank;
+	rank += ldb_count_less8(p, q);
+	if (span <= 8)
+		return rank;
+	rank += ldb_count_less8(p + 8, q);
+	for (size_t i = 16; i < span; i += 8)
+		rank += ldb_count_less8(p + i, q);
+	return rank;
+}
+
+/* Rank of the first key >= q in keys[0..n), known to be in [lo, lo + length]. */
+static inline size_t ldb_fixed_search(const ldb_key *keys, size_t n, size_t lo, size_t length,
+				      ldb_key q)
+{
+	if (length > LDB_FIXED_COUNTED) {
+		do {
+			const size_t half = length / 2, next = (length - half) / 2;
+			__builtin_prefetch(keys + lo + next - 1);
+			__builtin_prefetch(keys + lo + half + next - 1);
+			lo = ldb_fixed_halve(keys, lo, half, q);
+			length -= half;
+		} while (length > LDB_FIXED_LAST);
+	}
+	return ldb_fixed_count(keys, n, lo, length, q);
+}
+
+/* Asks for the keys of a short window, or for the middle of a long one. */
+static inline void ldb_fixed_prefetch(const ldb_key *keys, size_t lo, size_t length)
+{
+	if (length > LDB_FIXED_LAST) {
+		ldb_prefetch_key(keys, lo + length / 2 - 1);
+		return;
+	}
+	for (size_t i = 0; i < length; i += 8)
+		ldb_prefetch_key(keys, lo + i);
+	ldb_prefetch_key(keys, lo + length - 1);
+}
+
+/* ldb_fixed_search for `count` <= LDB_GROUP queries whose windows have been prefetched. lo is
+ * overwritten; out[i] = rank. */
+static inline void ldb_fixed_search_group(const ldb_key *keys, size_t n, const ldb_key *q,
+					  size_t *lo, size_t length, size_t count, ldb_val *out)
+{
+	const bool wide = length > LDB_FIXED_LAST;
+	while (length > LDB_FIXED_LAST) {
+		const size_t half = length / 2;
+		length -= half;
+		for (size_t i = 0; i < count; i++) {
+			lo[i] = ldb_fixed_halve(keys, lo[i], half, q[i]);
+			ldb_prefetch_key(keys, lo[i] + length / 2 - 1);
+		}
+	}
+	for (size_t i = 0; i < count && wide; i++)
+		ldb_fixed_prefetch(keys, lo[i], length);
+	for (size_t i = 0; i < count; i++)
+		out[i] = ldb_fixed_count(keys, n, lo[i], length, q[i]);
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+typedef void ldb_group_fn(const void *self, const ldb_key *q, size_t count, ldb_val *out);
+
+/* lookup_batch by groups; find_group is inlined, once with a constant count. */
+static inline __attribute__((always_inline)) void ldb_find_groups(const void *self,
+								  ldb_group_fn *find_group,
+								  const ldb_key *q, size_t n,
+								  ldb_val *out)
+{
+	size_t i = 0;
+	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
+		find_group(self, q + i, LDB_GROUP, out + i);
+	if (i < n)
+		find_group(self, q + i, n - i, out + i);
 }
 
 #endif
