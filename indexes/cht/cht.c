@@ -48,44 +48,42 @@ typedef struct {
 	uint64_t tune_ns;
 } cht;
 
-/* The window that begins with a leaf; at the array's end it begins before it. */
-static inline size_t leaf_low(const cht *self, size_t at)
-{
-	const size_t start = self->tree.table[at], last = self->tree.n - self->width;
-	return start < last ? start : last;
-}
-
-/* The answer by the rank found in the window that ends at `hi`. In a long leaf it may be behind. */
-static inline ldb_val answer(const cht *self, ldb_key q, size_t hi, size_t rank)
-{
-	const size_t n = self->tree.n;
-	if (self->tree.long_leaves && rank >= hi && rank < n && self->keys[rank] < q)
-		rank = ldb_search_up(self->keys, n, rank, self->width, q);
-	return rank < n ? rank : LDB_NONE;
-}
-
+/* One query is searched for in its leaf, however long that is: what the number of halvings depends
+ * on is in the table, so a branch guessed wrong does not wait for keys. */
 static inline ldb_val cht_find(const cht *self, ldb_key q)
 {
-	const size_t lo = leaf_low(self, ldb_cht_descend(&self->tree, q));
-	return answer(self, q, lo, ldb_fixed_search(self->keys, self->tree.n, lo, self->width, q));
+	const size_t n = self->tree.n;
+	size_t lo, hi;
+	ldb_cht_window(&self->tree, self->keys, 1, q, &lo, &hi);
+	const size_t rank = ldb_search_window(self->keys, n, lo, hi, q);
+	return rank < n ? rank : LDB_NONE;
 }
 
 LDB_INDEX_LOOPS(cht, cht_find)
 
-/* A group goes down the tree together, level by level, then searches its windows together. */
+/*
+ * A group goes down the tree together, level by level, then searches windows of one length: they
+ * begin with the leaf, or, at the array's end, before it. In a long leaf the answer may be behind.
+ */
 static inline void find_group(const void *index, const ldb_key *q, size_t count, ldb_val *out)
 {
 	const cht *self = index;
+	const size_t n = self->tree.n, last = n - self->width;
 	size_t lo[LDB_GROUP], hi[LDB_GROUP];
 	ldb_cht_descend_group(&self->tree, q, count, lo);
 	for (size_t i = 0; i < count; i++) {
-		lo[i] = leaf_low(self, lo[i]);
+		const size_t start = self->tree.table[lo[i]];
+		lo[i] = start < last ? start : last;
 		hi[i] = lo[i] + self->width;
 		ldb_fixed_prefetch(self->keys, lo[i], self->width);
 	}
-	ldb_fixed_search_group(self->keys, self->tree.n, q, lo, self->width, count, out);
-	for (size_t i = 0; i < count; i++)
-		out[i] = answer(self, q[i], hi[i], out[i]);
+	ldb_fixed_search_group(self->keys, n, q, lo, self->width, count, out);
+	for (size_t i = 0; i < count; i++) {
+		size_t rank = out[i];
+		if (self->tree.long_leaves && rank >= hi[i] && rank < n && self->keys[rank] < q[i])
+			rank = ldb_search_up(self->keys, n, rank, self->width, q[i]);
+		out[i] = rank < n ? rank : LDB_NONE;
+	}
 }
 
 static void cht_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
@@ -127,8 +125,11 @@ static void restrict_to(ldb_cht_estimate *all, unsigned bits, size_t max_error)
 static ldb_cht_result build_tuned(cht *index, unsigned bits)
 {
 	const size_t n = index->tree.n;
-	const ldb_cht_task task = {
-		.keys = index->keys, .stride = 1, .most = n / 5 > 256 ? n / 5 : 256};
+	const ldb_cht_task task = {.keys = index->keys,
+				   .stride = 1,
+				   .narrow = 8,
+				   .fixed = 1. / 3,
+				   .most = n / 5 > 256 ? n / 5 : 256};
 	const uint64_t start_ns = ldb_now_ns();
 	ldb_cht_estimate all;
 	ldb_cht_estimate_all(&index->tree, &task, &all);

@@ -162,7 +162,7 @@ static inline ldb_val interpolation_find(const interpolation *self, ldb_key q)
 				return b.right;
 		remaining(self, &b, &lo, &hi);
 	}
-	return ldb_search_wide(self->keys, n, lo, hi, q);
+	return ldb_search_window(self->keys, n, lo, hi, q);
 }
 
 LDB_INDEX_LOOPS(interpolation, interpolation_find)

@@ -54,14 +54,11 @@ static inline void rbs_bucket(const rbs *self, size_t prefix, size_t *lo, size_t
 	*hi = self->radix.table[prefix + 1];
 }
 
-#define WIDE 128 /* from here on steps of the search are worth overlapping */
-
 static inline ldb_val rbs_find(const rbs *self, ldb_key q)
 {
 	size_t lo, hi;
 	rbs_bucket(self, ldb_radix_prefix(&self->radix, q), &lo, &hi);
-	const size_t rank = hi - lo > WIDE ? ldb_search_wide(self->keys, self->n, lo, hi, q)
-					   : ldb_search_window(self->keys, self->n, lo, hi, q);
+	const size_t rank = ldb_search_window(self->keys, self->n, lo, hi, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
 

@@ -407,7 +407,8 @@ typedef struct {
 typedef struct {
 	const ldb_key *keys;
 	size_t stride;
-	double narrow; /* a window of so many keys is searched at once; 0: by ldb_fixed_search */
+	double narrow; /* a window of so many keys is searched at once */
+	double fixed;  /* share of lookups by ldb_fixed_search, in windows of max_error */
 	size_t most;   /* entries */
 } ldb_cht_task;
 
@@ -449,7 +450,9 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 	const double n = (double)self->n;
 	const double read = ldb_read_cost(n * (double)task->stride * sizeof(ldb_key));
 	double fixed[LDB_CHT_ERRORS] = {0};
-	for (size_t e = 0; e < LDB_CHT_ERRORS && task->narrow == 0; e++)
+	for (size_t e = 0; e < LDB_CHT_ERRORS && task->fixed > 0; e++)
+		fixed[e] = task->fixed * ldb_fixed_cost(ldb_cht_error(e), read);
+	e < LDB_CHT_ERRORS && task->narrow == 0; e++)
 		fixed[e] = ldb_fixed_cost(ldb_cht_error(e), read);
 	for (unsigned bits = 1; bits <= LDB_CHT_BITS_MAX; bits++) {
 		const double node_entries = (double)(1u << bits);
@@ -462,7 +465,7 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 			       ldb_read_cost(n / (here ? here : n) * node_entries * 4);
 			const double leaf = below ? below : equal;
 			const double found =
-				task->narrow > 0 ? ldb_search_cost(leaf, task->narrow, read) : 0;
+				(1 - task->fixed) * ldb_search_cost(leaf, task->narrow, read);
 			/* With a max_error of `below` and more this part is a leaf. */
 			for (; e && ldb_cht_error(e - 1) >= below; e--)
 				out->cost[bits][e - 1] += weight / n * (way + found + fixed[e - 1]);

@@ -50,21 +50,20 @@ static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
 	ldb_prefetch(keys, i * sizeof *keys);
 }
 
-/* ldb_search_window for windows of hundreds of keys: both keys that may be next are prefetched, so
- * that the miss of a step overlaps with the next one's. */
-static inline size_t ldb_search_wide(const ldb_key *keys, size_t n, size_t lo, size_t hi, ldb_key q)
+/* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. Both keys that may be next are
+ * prefetched, so that the miss of a step overlaps with the next one's. */
+static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo, size_t hi,
+				       ldb_key q)
 {
-	const ldb_key *base = keys + lo;
 	size_t length = hi - lo;
 	while (length > 16) {
 		const size_t half = length / 2, next = (length - half) / 2; /* next >= 4 */
-		__builtin_prefetch(base + next - 1);
-		__builtin_prefetch(base + half + next - 1);
+		__builtin_prefetch(keys + lo + next - 1);
+		__builtin_prefetch(keys + lo + half + next - 1);
 		/* The mask, unlike `?:`, can't be turned into a branch. */
-		base += half & (0 - (size_t)(base[half - 1] < q));
+		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
 		length -= half;
 	}
-	lo = (size_t)(base - keys);
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
 }
 
@@ -78,20 +77,7 @@ static __attribute__((noinline, unused)) size_t ldb_search_up(const ldb_key *key
 		lo = hi + 1;
 		hi = n - lo > step ? lo + step : n;
 	}
-	return ldb_search_wide(keys, n, lo, hi, q);
-}
-
-/* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. */
-static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo, size_t hi,
-				       ldb_key q)
-{
-	size_t length = hi - lo;
-	while (length > 16) {
-		const size_t half = length / 2;
-		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
-		length -= half;
-	}
-	return ldb_search_narrow(keys, n, lo, lo + length, q);
+	return ldb_search_window(keys, n, lo, hi, q);
 }
 
 /* Asks for what the search of a group reads first: the middle. */
