@@ -1,9 +1,8 @@
 /*
- * The kernels of ldb/simd.h behind ordinary functions. Compiled once for each level of the
- * processor, as plug-ins are, into shared objects that test_simd loads.
+ * The kernels of ldb/simd.h and of ldx behind ordinary functions. Compiled once for each level of
+ * the processor, as plug-ins are, into shared objects that test_simd loads.
  */
 #include "simd_kernels.h"
-#include "ldb/simd.h"
 
 static unsigned count_less8(const ldb_key *p, ldb_key q)
 {
@@ -13,6 +12,16 @@ static unsigned count_less8(const ldb_key *p, ldb_key q)
 static size_t lower_bound(const ldb_key *p, size_t n, ldb_key q)
 {
 	return ldb_lower_bound(p, n, q);
+}
+
+static unsigned count_narrow(const ldx_node *node, uint32_t fraction)
+{
+	return ldx_count(node, fraction, 16);
+}
+
+static unsigned count_wide(const ldx_node *node, uint32_t fraction)
+{
+	return ldx_count(node, fraction, 32);
 }
 
 static const simd_kernels table = {
@@ -27,6 +36,8 @@ static const simd_kernels table = {
 #endif
 	.count_less8 = count_less8,
 	.lower_bound = lower_bound,
+	.count_narrow = count_narrow,
+	.count_wide = count_wide,
 };
 
 __attribute__((visibility("default"))) const simd_kernels *simd_kernels_table(void)

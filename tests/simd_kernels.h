@@ -2,12 +2,15 @@
 #ifndef LDB_TEST_SIMD_KERNELS_H
 #define LDB_TEST_SIMD_KERNELS_H
 
-#include "ldb/index.h"
+#include "../indexes/ldx/ldx.h"
 
 typedef struct {
 	const char *variant; /* the branch of ldb/simd.h that was compiled */
 	unsigned (*count_less8)(const ldb_key *p, ldb_key q);
 	size_t (*lower_bound)(const ldb_key *p, size_t n, ldb_key q);
+	/* ldx_count for separators of 16 and of 32 bits. */
+	unsigned (*count_narrow)(const ldx_node *node, uint32_t fraction);
+	unsigned (*count_wide)(const ldx_node *node, uint32_t fraction);
 } simd_kernels;
 
 const simd_kernels *simd_kernels_table(void);

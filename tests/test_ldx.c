@@ -1,8 +1,8 @@
 /*
  * ldx, beyond what every index is tested for: threads that build the same index; every width of
- * separators and chunks on every generated set; the parts' invariants; the kernel that counts
- * separators; the range that the root leaves out; what it does with separators that can't tell keys
- * apart; the byte budget; broken indexes that validate must see.
+ * separators and chunks on every generated set; the parts' invariants; the range that the root
+ * leaves out; what it does with separators that can't tell keys apart; the byte budget; broken
+ * indexes that validate must see.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,32 +157,6 @@ static void test_trees(void **state)
 	assert_true(highest > 2);
 }
 
-static void test_count(void **state)
-{
-	(void)state;
-	ldb_rng rng;
-	ldb_rng_seed(&rng, 11);
-	for (int round = 0; round < 20000; round++) {
-		_Alignas(64) ldx_node node;
-		uint32_t x = (uint32_t)ldb_rng_next(&rng);
-		for (size_t i = 0; i < 16; i++) /* the link as well: it must not be counted */
-			((uint32_t *)(void *)&node)[i] = (uint32_t)ldb_rng_next(&rng);
-		if (round % 4 == 0)
-			x = round % 8 ? UINT32_MAX : 0;
-		if (round % 5 == 0)
-			node.wide[round % 15] = x;
-		if (round % 7 == 0)
-			node.link = 0;
-		unsigned wide = 0, narrow = 0;
-		for (int i = 0; i < 15; i++)
-			wide += node.wide[i] < x;
-		for (int i = 0; i < 30; i++)
-			narrow += node.narrow[i] < x >> 16;
-		assert_int_equal(ldx_count(&node, x, 32), wide);
-		assert_int_equal(ldx_count(&node, x, 16), narrow);
-	}
-}
-
 /* Outliers that would take all buckets are left out of the root's range, and found all the same. */
 static void test_outliers(void **state)
 {
@@ -265,7 +239,6 @@ int main(void)
 		cmocka_unit_test(test_threads_build_the_same),
 		cmocka_unit_test(test_every_width),
 		cmocka_unit_test(test_trees),
-		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_outliers),
 		cmocka_unit_test(test_what_separators_cannot_tell),
 		cmocka_unit_test(test_budget),

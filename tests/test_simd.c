@@ -1,7 +1,7 @@
 /*
- * The kernels of ldb/simd.h, in each variant that the processor can run, against plain loops:
- * random and edge keys, all lengths up to 300, duplicates, unaligned blocks, and a guard page on
- * either side, so that a read outside of p[0..n) faults.
+ * The kernels of ldb/simd.h and of ldx, in each variant that the processor can run, against plain
+ * loops: random and edge keys, all lengths up to 300, duplicates, unaligned blocks, and a guard
+ * page on either side, so that a read outside of p[0..n) faults.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -140,17 +140,46 @@ static void test_lower_bound_kernel(void **state)
 	}
 }
 
+static void test_count_separators(void **state)
+{
+	const simd_kernels *kernels = load(state);
+	ldb_rng rng;
+	ldb_rng_seed(&rng, 11);
+	for (int round = 0; round < 20000; round++) {
+		_Alignas(64) ldx_node node;
+		uint32_t x = (uint32_t)ldb_rng_next(&rng);
+		for (size_t i = 0; i < 15; i++)
+			node.wide[i] = (uint32_t)ldb_rng_next(&rng);
+		node.link = round % 7 ? (uint32_t)ldb_rng_next(&rng) : 0; /* never counted */
+		if (round % 4 == 0)
+			x = round % 8 ? UINT32_MAX : 0;
+		if (round % 5 == 0)
+			node.wide[round % 15] = x;
+		unsigned wide = 0, narrow = 0;
+		for (int i = 0; i < 15; i++)
+			wide += node.wide[i] < x;
+		for (int i = 0; i < 30; i++)
+			narrow += node.narrow[i] < x >> 16;
+		assert_int_equal(kernels->count_wide(&node, x), wide);
+		assert_int_equal(kernels->count_narrow(&node, x), narrow);
+	}
+}
+
 int main(void)
 {
-	struct CMUnitTest tests[2 * LEVELS];
-	char names[2 * LEVELS][64];
-	for (size_t i = 0; i < LEVELS; i++) {
-		snprintf(names[2 * i], sizeof *names, "%s: count_less8", levels[i].variant);
-		snprintf(names[2 * i + 1], sizeof *names, "%s: lower_bound", levels[i].variant);
-		tests[2 * i] =
-			(struct CMUnitTest){names[2 * i], test_count_less8, NULL, NULL, &levels[i]};
-		tests[2 * i + 1] = (struct CMUnitTest){names[2 * i + 1], test_lower_bound_kernel,
-						       NULL, NULL, &levels[i]};
+	static const struct {
+		const char *name;
+		CMUnitTestFunction run;
+	} kernels[] = {{"count_less8", test_count_less8},
+		       {"lower_bound", test_lower_bound_kernel},
+		       {"ldx_count", test_count_separators}};
+	enum { KERNELS = sizeof kernels / sizeof *kernels };
+	struct CMUnitTest tests[KERNELS * LEVELS];
+	char names[KERNELS * LEVELS][64];
+	for (size_t i = 0; i < KERNELS * LEVELS; i++) {
+		level *l = &levels[i / KERNELS];
+		snprintf(names[i], sizeof *names, "%s: %s", l->variant, kernels[i % KERNELS].name);
+		tests[i] = (struct CMUnitTest){names[i], kernels[i % KERNELS].run, NULL, NULL, l};
 	}
-	return _cmocka_run_group_tests("simd", tests, 2 * LEVELS, NULL, NULL);
+	return _cmocka_run_group_tests("simd", tests, KERNELS * LEVELS, NULL, NULL);
 }

@@ -155,7 +155,8 @@ static void test_estimates_are_near(void **state)
 		test_make_keys(kinds[k], keys, N);
 		ldb_cht tree = {0};
 		ldb_cht_set_range(&tree, keys, 1, N, true);
-		const ldb_cht_task task = {keys, 1, 8, SIZE_MAX};
+		const ldb_cht_task task = {
+			.keys = keys, .stride = 1, .narrow = 8, .most = SIZE_MAX};
 		ldb_cht_estimate_all(&tree, &task, &all);
 		for (unsigned bits = 2; bits <= 8; bits += 3) {
 			for (size_t e = 4; e < 10; e += 2) {

@@ -9,8 +9,8 @@
  * range without far outliers, parameters chosen on the data at hand.
  *
  * Cache lines. One for each level, of which the first ones stay in cache: uniform keys take one to
- * three levels, clustered ones more. Then the window of up to max_error keys: two or three
- * neighbouring lines up to 16 keys, log2(keys / 16) more beyond.
+ * three levels, clustered ones more. Then the keys of the leaf: two or three neighbouring lines up
+ * to 16 keys, log2(keys / 16) more beyond, of which every other overlaps with the one before.
  */
 #include <inttypes.h>
 #include <stdio.h>

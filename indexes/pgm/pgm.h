@@ -44,10 +44,10 @@
  * On a level above, keys are the first keys of the segments below, and c(p) - 1, the number of the
  * segment that p falls into, takes the place of c(p).
  *
- * Cache misses of a lookup with epsilon 7 on 10M uniform keys: the top (16 KB) and level 0 (0.8 MB)
- * stay in the first two caches, the keys do not: two or three neighbouring lines of them. All lines
- * of a window are known at once and fetched together, so it is one miss after level 0. With more
- * segments than the caches hold there is one more, likewise of two or three lines.
+ * Cache misses of a lookup with epsilon 15 on 10M uniform keys: the segments (0.2 MB) stay in the
+ * second cache, the keys do not: four or five neighbouring lines of them. All lines of a window are
+ * known at once and fetched together, so it is one miss after level 0. With more segments than the
+ * caches hold there is one more, of two or three lines.
  */
 #ifndef PGM_H
 #define PGM_H

@@ -8,8 +8,8 @@
  * looks at a sample of points. The parameter `layer` is for experiments.
  *
  * Cache lines. Table: one; tree: one for each level, the first ones cached. Then the points around
- * q, one or two neighbouring lines, and the window of 2 * epsilon + 2 keys: with epsilon 4 two or
- * three neighbouring lines, log2(epsilon / 8) more beyond.
+ * q, one or two neighbouring lines, and the window of 2 * epsilon + 1 keys: up to 40 neighbours at
+ * once; with epsilon 31 two halvings, whose lines overlap, and two or three neighbouring lines.
  */
 #include <inttypes.h>
 #include <stdio.h>

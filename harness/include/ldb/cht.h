@@ -408,8 +408,8 @@ typedef struct {
 	const ldb_key *keys;
 	size_t stride;
 	double narrow; /* a window of so many keys is searched at once */
-	double fixed;  /* share of lookups by ldb_fixed_search, in windows of max_error */
 	size_t most;   /* entries */
+	double fixed;  /* share of lookups by ldb_fixed_search, in windows of max_error */
 } ldb_cht_task;
 
 /* For one key: how many keys share the first l bits of its x; 0 from where all of those are equal.
@@ -452,8 +452,6 @@ static inline void ldb_cht_add_key(const ldb_cht *self, const ldb_cht_task *task
 	double fixed[LDB_CHT_ERRORS] = {0};
 	for (size_t e = 0; e < LDB_CHT_ERRORS && task->fixed > 0; e++)
 		fixed[e] = task->fixed * ldb_fixed_cost(ldb_cht_error(e), read);
-	e < LDB_CHT_ERRORS && task->narrow == 0; e++)
-		fixed[e] = ldb_fixed_cost(ldb_cht_error(e), read);
 	for (unsigned bits = 1; bits <= LDB_CHT_BITS_MAX; bits++) {
 		const double node_entries = (double)(1u << bits);
 		double way = 0; /* cost of the nodes so far */

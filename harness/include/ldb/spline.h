@@ -61,17 +61,30 @@ static inline unsigned ldb_spline_count_less4(const ldb_spline_point *p, ldb_key
 #endif
 }
 
+/* Up to so many points are asked for as a whole, as windows of keys are (see LDB_FETCHED). */
+#define LDB_SPLINE_FETCHED 64
+
 /* Index of the first of points [begin, end) with key >= q; end when there is none. Points from end
  * on have keys >= q. */
 static inline size_t ldb_spline_search(const ldb_spline *self, size_t begin, size_t end, ldb_key q)
 {
+	const ldb_spline_point *points = self->points;
 	size_t count = end - begin;
-	while (count > LDB_SPLINE_NARROW) {
-		const size_t half = count / 2;
-		begin += half & (0 - (size_t)(self->points[begin + half - 1].key < q));
+	while (count > LDB_SPLINE_FETCHED) { /* both points that may be next are on their way */
+		const size_t half = count / 2, next = (count - half) / 2;
+		__builtin_prefetch(&points[begin + next - 1]);
+		__builtin_prefetch(&points[begin + half + next - 1]);
+		begin += half & (0 - (size_t)(points[begin + half - 1].key < q));
 		count -= half;
 	}
-	return begin + ldb_spline_count_less4(self->points + begin, q);
+	for (size_t i = LDB_SPLINE_NARROW; i < count; i += LDB_SPLINE_NARROW)
+		__builtin_prefetch(&points[begin + i]);
+	while (count > LDB_SPLINE_NARROW) {
+		const size_t half = count / 2;
+		begin += half & (0 - (size_t)(points[begin + half - 1].key < q));
+		count -= half;
+	}
+	return begin + ldb_spline_count_less4(points + begin, q);
 }
 
 /* The window of q, min < q <= max, begins here: by the segment that ends at point `right`, the

@@ -50,20 +50,45 @@ static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
 	ldb_prefetch(keys, i * sizeof *keys);
 }
 
-/* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. Both keys that may be next are
- * prefetched, so that the miss of a step overlaps with the next one's. */
+/*
+ * A window of up to so many keys is asked for as a whole: its lines lie side by side, mostly in one
+ * page, and their misses overlap, where the steps of a search would wait for one after the other.
+ * (A search that branches on each key has such overlap, too, by running ahead on a guess.)
+ */
+#define LDB_FETCHED 136
+
+/* Halves [lo, lo + *length] down to at most `last` keys; returns the new lo. The masks, unlike
+ * `?:`, can't be turned into a branch. */
+static inline size_t ldb_halve(const ldb_key *keys, size_t lo, size_t *length, size_t last,
+			       ldb_key q)
+{
+	size_t left = *length;
+	while (left > LDB_FETCHED) { /* both keys that may be next are on their way */
+		const size_t half = left / 2, next = (left - half) / 2;
+		__builtin_prefetch(keys + lo + next - 1);
+		__builtin_prefetch(keys + lo + half + next - 1);
+		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
+		left -= half;
+	}
+	for (size_t i = 0; i < left; i += 8)
+		__builtin_prefetch(keys + lo + i);
+	__builtin_prefetch(keys + lo + left - 1);
+	while (left > last) {
+		const size_t half = left / 2;
+		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
+		left -= half;
+	}
+	*length = left;
+	return lo;
+}
+
+/* Rank of the first key >= q in keys[0..n), known to be in [lo, hi]. */
 static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo, size_t hi,
 				       ldb_key q)
 {
 	size_t length = hi - lo;
-	while (length > 16) {
-		const size_t half = length / 2, next = (length - half) / 2; /* next >= 4 */
-		__builtin_prefetch(keys + lo + next - 1);
-		__builtin_prefetch(keys + lo + half + next - 1);
-		/* The mask, unlike `?:`, can't be turned into a branch. */
-		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
-		length -= half;
-	}
+	if (length > 16)
+		lo = ldb_halve(keys, lo, &length, 16, q);
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
 }
 
@@ -166,15 +191,8 @@ static inline size_t ldb_fixed_count(const ldb_key *keys, size_t n, size_t lo, s
 static inline size_t ldb_fixed_search(const ldb_key *keys, size_t n, size_t lo, size_t length,
 				      ldb_key q)
 {
-	if (length > LDB_FIXED_COUNTED) {
-		do {
-			const size_t half = length / 2, next = (length - half) / 2;
-			__builtin_prefetch(keys + lo + next - 1);
-			__builtin_prefetch(keys + lo + half + next - 1);
-			lo = ldb_fixed_halve(keys, lo, half, q);
-			length -= half;
-		} while (length > LDB_FIXED_LAST);
-	}
+	if (length > LDB_FIXED_COUNTED)
+		lo = ldb_halve(keys, lo, &length, LDB_FIXED_LAST, q);
 	return ldb_fixed_count(keys, n, lo, length, q);
 }
 
