@@ -161,7 +161,7 @@ static inline double ldb_read_cost(double bytes)
 static inline double ldb_search_cost(double count, double narrow, double read_cost)
 {
 	const double read = 1.3 * read_cost; /* a window seldom begins where a line does */
-	return count <= narrow ? read : read + log2(count / narrow) * (0.6 * read_cost + 3);
+	return count <= narrow ? read : read + log2(count / narrow) * (0.3 * read_cost + 2);
 }
 
 /* The same for ldb_fixed_search, as measured: the halvings of 64 keys, eight lines in a row, cost
