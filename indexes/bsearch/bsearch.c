@@ -19,7 +19,7 @@
  */
 #include "ldb/index.h"
 #include "ldb/loops.h"
-#include "ldb/simd.h"
+#include "ldb/window.h"
 
 enum { SEARCH_BRANCHY, SEARCH_BRANCHLESS, SEARCH_PREFETCH };
 enum { PARAM_SEARCH };
@@ -160,13 +160,13 @@ static inline void search_group(const sorted_keys *self, const ldb_key *q, size_
 		left -= half;
 		for (size_t i = 0; i < count; i++) {
 			base[i] = halve(base[i], half, q[i]);
-			__builtin_prefetch(base[i] + left / 2 - 1);
+			ldb_prefetch_key(base[i], left / 2 - 1);
 		}
 	}
 	/* The last block may straddle two lines. */
 	for (size_t i = 0; self->n >= 8 && i < count; i++) {
-		__builtin_prefetch(last_block(self, base[i]));
-		__builtin_prefetch(last_block(self, base[i]) + 7);
+		ldb_prefetch_key(last_block(self, base[i]), 0);
+		ldb_prefetch_key(last_block(self, base[i]), 7);
 	}
 	for (size_t i = 0; i < count; i++)
 		out[i] = answer(self, finish(self, base[i], left, q[i]));

@@ -48,16 +48,10 @@ typedef struct {
 	uint64_t tune_ns;
 } rbs;
 
-static inline void rbs_bucket(const rbs *self, size_t prefix, size_t *lo, size_t *hi)
-{
-	*lo = self->radix.table[prefix];
-	*hi = self->radix.table[prefix + 1];
-}
-
 static inline ldb_val rbs_find(const rbs *self, ldb_key q)
 {
 	size_t lo, hi;
-	rbs_bucket(self, ldb_radix_prefix(&self->radix, q), &lo, &hi);
+	ldb_radix_range(&self->radix, q, &lo, &hi);
 	const size_t rank = ldb_search_window(self->keys, self->n, lo, hi, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
@@ -67,16 +61,10 @@ LDB_INDEX_LOOPS(rbs, rbs_find)
 /* A group goes through three stages together, each of which fetches the lines of the next. */
 static inline void find_group(const rbs *self, const ldb_key *q, size_t count, ldb_val *out)
 {
-	size_t prefix[LDB_GROUP], lo[LDB_GROUP], hi[LDB_GROUP];
-	for (size_t i = 0; i < count; i++) {
-		prefix[i] = ldb_radix_prefix(&self->radix, q[i]);
-		__builtin_prefetch(&self->radix.table[prefix[i]]);
-		__builtin_prefetch(&self->radix.table[prefix[i] + 1]);
-	}
-	for (size_t i = 0; i < count; i++) {
-		rbs_bucket(self, prefix[i], &lo[i], &hi[i]);
+	size_t lo[LDB_GROUP], hi[LDB_GROUP];
+	ldb_radix_ranges(&self->radix, q, count, lo, hi);
+	for (size_t i = 0; i < count; i++)
 		ldb_prefetch_window(self->keys, lo[i], hi[i]);
-	}
 	ldb_search_windows(self->keys, self->n, q, lo, hi, count, out);
 }
 
@@ -91,7 +79,7 @@ static void rbs_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_v
 static void rbs_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 {
 	const rbs *index = self;
-	rbs_bucket(index, ldb_radix_prefix(&index->radix, q), lo, hi);
+	ldb_radix_range(&index->radix, q, lo, hi);
 }
 
 /* --- build ------------------------------------------------------------------------------------ */

@@ -32,9 +32,10 @@ static inline void find_group(const rmi *self, rmi_root_kind kind, const ldb_key
 	size_t lo[LDB_GROUP], hi[LDB_GROUP];
 	for (size_t i = 0; i < count; i++) {
 		f[i] = rmi_predict_as(&self->root, kind, q[i]);
-		const rmi_leaf *leaf = &self->leaves[f[i] >> 32];
-		__builtin_prefetch(leaf);
-		__builtin_prefetch(leaf + 1); /* every fourth is on the next line */
+		const size_t leaf = (size_t)(f[i] >> 32);
+		ldb_prefetch(self->leaves, leaf * sizeof *self->leaves);
+		/* Every fourth leaf's successor is on the next line. */
+		ldb_prefetch(self->leaves, (leaf + 1) * sizeof *self->leaves);
 	}
 	for (size_t i = 0; i < count; i++) {
 		rmi_leaf_window(&self->leaves[f[i] >> 32], (uint32_t)f[i], &lo[i], &hi[i]);
