@@ -518,21 +518,25 @@ size_t ldb_reference(const ldb_experiment *e)
 	return 0;
 }
 
-/* Does a competitor before the i-th go by the same name and parameters? */
-static bool is_taken(const ldb_experiment *e, size_t i)
+/* The competitor before the i-th that goes by the same name and parameters, or i. */
+static size_t find_twin(const ldb_experiment *e, size_t i)
 {
 	const ldb_competitor *c = &e->competitors[i];
 	for (size_t j = 0; j < i; j++)
 		if (strcmp(c->label, e->competitors[j].label) == 0 &&
 		    strcmp(c->params_text, e->competitors[j].params_text) == 0)
-			return true;
-	return false;
+			return j;
+	return i;
 }
 
-static const char *short_path(const char *path)
+/* Another build of an index is told by its path, where it was named by one. */
+static void label_by_path(const ldb_experiment *e, size_t i)
 {
-	size_t length = strlen(path);
-	return length > 80 ? path + length - 80 : path;
+	ldb_competitor *c = &e->competitors[i];
+	const size_t length = strlen(c->path);
+	if (strchr(e->competitors_text[i], '/'))
+		snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->index->name,
+			 length > 80 ? c->path + length - 80 : c->path);
 }
 
 static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
@@ -547,11 +551,12 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
 		ldb_competitor *c = &e->competitors[i];
 		status = ldb_competitor_open(e->competitors_text[i], c, err);
-		if (status == LDB_OK && is_taken(e, i) && strchr(e->competitors_text[i], '/'))
-			/* another build of an index: its path tells */
-			snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->index->name,
-				 short_path(c->path));
-		if (status == LDB_OK && is_taken(e, i))
+		const size_t twin = status == LDB_OK ? find_twin(e, i) : i;
+		if (twin < i) {
+			label_by_path(e, twin);
+			label_by_path(e, i);
+		}
+		if (status == LDB_OK && find_twin(e, i) < i)
 			status = ldb_fail(err, LDB_INVALID, "name it once", "--index",
 					  "'%s' twice with the same parameters",
 					  e->competitors_text[i]);

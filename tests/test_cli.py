@@ -492,8 +492,10 @@ class Configs(Temporary):
     def test_two_builds_of_one_index(self):
         other = os.path.join(self.tmp, "btree.so")
         shutil.copy(os.path.join(BUILD, "indexes", "btree.so"), other)
-        names = {r["name"] for r in self.quick(f"btree,{other}")}
-        self.assertEqual(names, {"btree", f"btree@{other}"[:128]})
+        for order in (f"btree,{other}", f"{other},btree"):
+            shutil.rmtree(self.out, ignore_errors=True)
+            names = {r["name"] for r in self.quick(order)}
+            self.assertEqual(names, {"btree", f"btree@{other}"[:128]})
 
     def test_damaged_plugin(self):
         damaged = os.path.join(self.tmp, "cut.so")
