@@ -163,7 +163,7 @@ bench-full: all ## the same to 100M keys, on more key sets (about an hour, 24 Gi
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/bench-full.ini
 
 .PHONY: field
-field: all ## the whole field of static indexes at about 10M keys, on nine key sets (half an hour)
+field: all ## the whole field of static indexes at about 10M keys, on nine key sets (about ten minutes)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/field.ini
 
 .PHONY: pareto

@@ -7,9 +7,9 @@
  *   root      a two-stage monotone model: the keys' range is cut into equal segments, and each
  *             segment into equal buckets, as many as its keys ask for. Two multiplications give the
  *             bucket of a key and, as a fraction of 32 bits, where in the bucket it lies.
- *   nodes     64 bytes: 30 separators of 16 bits, or 15 of 32, and a link. Separators are
- * fractions; compared all at once, they lead to one of 31 (16) chunks of keys, or of as many nodes
- *             below. The number of a bucket is that of its top node.
+ *   nodes     64 bytes: 30 separators of 16 bits, or 15 of 32, and a link. Separators are such
+ *             fractions; compared all at once, they lead to one of 31 (16) chunks of keys, or
+ *             of as many nodes below. The number of a bucket is that of its top node.
  *   keys      borrowed. A chunk is one cache line of 8 keys, or two.
  *
  *                q
@@ -18,7 +18,7 @@
  *   nodes  [ s0 .. s29 | link ][ s0 .. s29 | link ] ..  --> chunk: 8 or 16 keys
  *            top nodes, one for each bucket                  (or a node below, then a chunk)
  *
- * What it costs. Smooth keys have all trees of height 1: a query misses its node (0.16 to 0.32
+ * What it costs. Smooth keys have all trees of height 1: a query misses its node (0.16 to 0.7
  * bytes a key in all) and its keys, nothing else, with about 45 instructions. Clustered keys need
  * height 2 or 3; the nodes above nodes are few, and mostly stay in the cache. An S+ tree over the
  * keys has as many misses in its two lowest levels, and 7 steps instead of 1 to 3. No branch waits
@@ -34,19 +34,20 @@
  * right (ldx_gallop). Keys that fractions can't tell apart (duplicates, adversarial clusters) only
  * make that way longer. Keys outside of the root's range are searched for plainly.
  *
- * What was tried and left, each measured in one run beside this one:
- *   - a table of 4-byte entries before the nodes, shared by neighbouring buckets: smaller nodes in
- *     all, but one more miss, as a table of 400 KiB does not stay in a cache of 1 MiB that every
- *     query brings lines of keys into. The ratio to an S+ tree was 0.75 to 0.79 where it is now
- * 0.63 (uniform, chained);
- *   - nodes with a base and a shift of their own (26 separators of 16 bits): a step takes 20
- *     instructions instead of 8; independent lookups 0.62 to 0.77 instead of 0.48;
- *   - a logarithmic root beside the linear one: two stages do the same for lognormal keys, and help
- *     clustered ones too;
- *   - a table of ranks straight to the keys, 8 to a bucket, no nodes: 0.47 independent, 0.67
- * chained on uniform keys, but 0.5 bytes a key, and no good on any other. What did most for batches
- * is not in this folder: fetching into the second-level cache only (see ldb_prefetch), which made
- * the S+ tree faster by a fifth as well.
+ * What was tried and left. Ratios are to the S+ tree on 10M uniform keys, seen while building and
+ * not in a committed run; in the same rounds this design had 0.48 independent and 0.63 chained.
+ *   - A table of 4-byte entries before the nodes, shared by neighbouring buckets: smaller nodes
+ *     in all, but one more miss, as a table of 400 KiB does not stay in a cache of 1 MiB that
+ *     every query brings lines of keys into. 0.75 to 0.79 chained.
+ *   - Nodes with a base and a shift of their own (26 separators of 16 bits): a step takes 20
+ *     instructions instead of 8. 0.62 to 0.77 independent.
+ *   - A logarithmic root beside the linear one: two stages do the same for lognormal keys, and
+ *     help clustered ones too.
+ *   - A table of ranks straight to the keys, 8 to a bucket, no nodes: 0.47 independent, 0.67
+ *     chained, but 0.5 bytes a key, and no good on clustered keys.
+ *
+ * What did most for batches is not in this folder: fetching into the second-level cache only (see
+ * ldb_prefetch), which made the S+ tree faster by a fifth as well.
  *
  * Related work: segments and buckets are a histogram tree's two upper levels (Crotty, "Hist-Tree",
  * CIDR 2021) or the two stages of an RMI (Kraska et al., SIGMOD 2018) without its errors; the nodes
