@@ -38,7 +38,7 @@ LIBS := -lpapi -linih -ljansson -lnuma -lxxhash $(MALLOC_LIB) -lm -ldl
 
 CORE := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
 CORE_OBJ := $(CORE:%.c=$(BUILD)/obj/%.o)
-INDEXES := $(notdir $(patsubst %/,%,$(wildcard indexes/*/)))
+FAMILIES := indexes sorts joins
 TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
 LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
 READY := $(BUILD)/.ready
@@ -97,7 +97,7 @@ $(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
 
 # --- plug-ins: one folder, one .so for each level -----------------------------------------------
 # A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps).
--include $(wildcard indexes/*/flags.mk)
+-include $(wildcard $(FAMILIES:%=%/*/flags.mk))
 .PHONY: plugins
 # $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag
 define PLUGIN
@@ -115,8 +115,10 @@ $$(BUILD)/$(1)/$(2)$(3).so: $$(addprefix $$(BUILD)/obj$(3)/,$$(addsuffix .o,$$(b
 	$$(SAY) LD $$@
 	$$(Q)$$(if $$(wildcard $(1)/$(2)/*.cc),$$(CXX),$$(CC)) -shared $$(SAN_FLAGS) -pthread $$^ $$(LIBS_$(2)) -lm -o $$@
 endef
-$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),,$(BASE_MARCH))))
-$(foreach l,$(LEVELS),$(foreach i,$(INDEXES),$(eval $(call PLUGIN,indexes,$(i),.$(l),-march=x86-64-$(l)))))
+folders = $(notdir $(patsubst %/,%,$(wildcard $(1)/*/)))
+$(foreach f,$(FAMILIES),$(foreach i,$(call folders,$(f)),\
+	$(eval $(call PLUGIN,$(f),$(i),,$(BASE_MARCH))) \
+	$(foreach l,$(LEVELS),$(eval $(call PLUGIN,$(f),$(i),.$(l),-march=x86-64-$(l))))))
 
 # --- tests ------------------------------------------------------------------------------------
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a

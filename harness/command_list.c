@@ -12,9 +12,9 @@
 #include "names.h"
 #include "registry.h"
 
-static void list_params(const ldb_index *index)
+static void list_params(const ldb_param *params)
 {
-	for (const ldb_param *p = index->params; p && p->name; p++) {
+	for (const ldb_param *p = params; p && p->name; p++) {
 		char what[160];
 		if (p->choices) {
 			const char *word = p->choices;
@@ -29,41 +29,45 @@ static void list_params(const ldb_index *index)
 	}
 }
 
-static int list_indexes(void)
+/* What the flags of a competitor promise, in words. */
+static void list_abilities(const ldb_competitor *c)
+{
+	const uint32_t flags = c->flags;
+	printf("    %s", flags & LDB_LEARNED ? "learned" : "not learned");
+	if (c->family == LDB_INDEX)
+		printf("%s%s", flags & LDB_ORDERED ? ", lower bound" : ", get only",
+		       flags & LDB_DUPLICATES ? ", duplicates" : ", distinct keys");
+	printf("%s", flags & LDB_THREADS ? ", threads" : "");
+	if (c->family == LDB_INDEX)
+		printf("%s%s%s", c->index->lookup_batch ? ", batch" : "",
+		       c->index->apply ? ", updates" : "",
+		       flags & LDB_CONCURRENT ? " by threads" : "");
+	if (c->family == LDB_SORT)
+		printf("%s%s", flags & LDB_STABLE ? ", stable" : "",
+		       c->sort->sort_pairs ? ", pairs" : ", keys only");
+	printf("; %s\n", c->origin);
+}
+
+static int list_family(ldb_family family)
 {
 	size_t count;
-	char **names = ldb_plugin_names("indexes", &count);
+	char **names = ldb_plugin_names(family, &count);
 	int code = LDB_EXIT_OK;
 	for (size_t i = 0; i < count; i++) {
 		ldb_competitor c;
 		ldb_error err;
-		if (ldb_competitor_open(names[i], &c, &err) != LDB_OK) {
+		if (ldb_competitor_open(family, names[i], &c, &err) != LDB_OK) {
 			code = ldb_complain(&err);
 			continue;
 		}
-		const ldb_index *x = c.index;
-		printf("%-14s %s\n", x->name, x->summary ? x->summary : "");
-		printf("    %s%s%s%s%s; %s\n", x->flags & LDB_LEARNED ? "learned" : "not learned",
-		       x->flags & LDB_ORDERED ? ", lower bound" : ", get only",
-		       x->flags & LDB_DUPLICATES ? ", duplicates" : ", distinct keys",
-		       x->flags & LDB_THREADS ? ", threads" : "", x->lookup_batch ? ", batch" : "",
-		       x->origin ? x->origin : "");
-		list_params(x);
+		printf("%-14s %s\n", c.name, c.summary);
+		list_abilities(&c);
+		list_params(c.param_table);
 	}
+	if (!count)
+		printf("no %s plug-ins in this build\n", ldb_family_names[family]);
 	ldb_names_free(names, count);
 	return code;
-}
-
-static int list_family(const char *family)
-{
-	size_t count;
-	char **names = ldb_plugin_names(family, &count);
-	for (size_t i = 0; i < count; i++)
-		puts(names[i]);
-	if (!count)
-		printf("no %s in this build\n", family);
-	ldb_names_free(names, count);
-	return LDB_EXIT_OK;
 }
 
 static int list_datasets(void)
@@ -136,14 +140,19 @@ static int list_counters(void)
 	return LDB_EXIT_OK;
 }
 
+static int list_indexes(void)
+{
+	return list_family(LDB_INDEX);
+}
+
 static int list_sorts(void)
 {
-	return list_family("sorts");
+	return list_family(LDB_SORT);
 }
 
 static int list_joins(void)
 {
-	return list_family("joins");
+	return list_family(LDB_JOIN);
 }
 
 int ldb_command_list(int argc, char **argv)

@@ -127,7 +127,7 @@ static void common_notes(const conduct *c, const worker *w, const cell *k, const
 		add_note(note, size, "group=%zu", c->group);
 	if (w->reference)
 		add_note(note, size, "reference=1");
-	if (index->flags & LDB_LEARNED)
+	if (w->competitor->flags & LDB_LEARNED)
 		add_note(note, size, "learned=1");
 	if (at->mode == LDB_BATCHED && !index->lookup_batch)
 		add_note(note, size, "batch=lookup");
@@ -276,7 +276,7 @@ static bool exchange(conduct *c, worker *w, const ldb_command *command, size_t r
 static size_t set_number(const conduct *c, const worker *w, const ldb_workload *workload,
 			 ldb_mode mode)
 {
-	bool ordered = w->competitor->index->flags & LDB_ORDERED;
+	bool ordered = w->competitor->flags & LDB_ORDERED;
 	return (size_t)(ldb_query_find(&c->queries, workload, ordered, mode == LDB_CHAINED) -
 			c->queries.sets);
 }
@@ -318,7 +318,7 @@ static bool start_process(conduct *c, worker *w)
 /* Cells that this competitor can't do by design. */
 static void refuse_unsupported(conduct *c, worker *w)
 {
-	const uint32_t flags = w->competitor->index->flags;
+	const uint32_t flags = w->competitor->flags;
 	if (c->duplicates && !(flags & LDB_DUPLICATES))
 		fail_worker(c, w, 1, LDB_ROW_UNSUPPORTED, "takes no duplicate keys");
 	for (size_t p = 0; p < c->point_count; p++) {
@@ -402,7 +402,7 @@ static void start_worker(conduct *c, worker *w)
 /* Bytes that a competitor needs to build. */
 static size_t need_bytes(const conduct *c, const worker *w)
 {
-	double bytes = w->competitor->index->peak_bytes_per_key * (double)c->stage->n;
+	double bytes = w->competitor->peak_bytes_per_key * (double)c->stage->n;
 	return (size_t)bytes + LDB_WORKER_BYTES;
 }
 
@@ -454,7 +454,7 @@ static void calibrate(conduct *c, worker *w, size_t p)
 static const char *judge(const conduct *c, const worker *w, size_t p, const ldb_command *command,
 			 const ldb_reply *reply, ldb_row_status *status, char *why, size_t size)
 {
-	const bool real = !(w->competitor->index->flags & LDB_REFERENCE_ONLY);
+	const bool real = !(w->competitor->flags & LDB_REFERENCE_ONLY);
 	const ldb_query_set *set = &c->queries.sets[command->set];
 	const double lookups = (double)command->ops * (double)command->threads;
 	uint64_t want = 0;
@@ -594,7 +594,7 @@ static void run_round(conduct *c, worker **group, size_t count, size_t rep)
 			worker *w = group[i];
 			char size[32];
 			show(c, pass_seconds(e), "%s %s %s %s, round %zu of %zu", c->data.name,
-			     ldb_size_format(c->data.n, size), w->competitor->index->name,
+			     ldb_size_format(c->data.n, size), w->competitor->name,
 			     ldb_mode_name(c->points[p].mode), rep, e->reps);
 			if (w->pid && !w->cells[p].ended)
 				run_pass(c, w, p, rep);
@@ -627,7 +627,7 @@ static size_t build_group(conduct *c, worker **group)
 			continue;
 		char size[32];
 		show(c, build_seconds(c->stage), "%s %s %s, building", c->data.name,
-		     ldb_size_format(c->data.n, size), w->competitor->index->name);
+		     ldb_size_format(c->data.n, size), w->competitor->name);
 		start_worker(c, w);
 		if (!w->pid)
 			continue;
@@ -646,7 +646,7 @@ static void run_group(conduct *c, worker **group, size_t count)
 	for (size_t p = 0; p < c->point_count; p++)
 		for (size_t i = 0; i < count && !stopped(c); i++) {
 			show(c, 2 * pass_seconds(e), "%s %s, calibrating", c->data.name,
-			     group[i]->competitor->index->name);
+			     group[i]->competitor->name);
 			if (group[i]->pid && !group[i]->cells[p].ended)
 				calibrate(c, group[i], p);
 		}
@@ -676,9 +676,9 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 		bool good = group[i]->pid != 0;
 		for (size_t p = 0; p < c->point_count; p++)
 			good = good && !group[i]->cells[p].failed;
-		if (good && !(group[i]->competitor->index->flags & LDB_REFERENCE_ONLY))
+		if (good && !(group[i]->competitor->flags & LDB_REFERENCE_ONLY))
 			printf("ok    %-14s %-16s %8s  %zu queries in %zu mode(s)\n",
-			       group[i]->competitor->index->name, c->data.name,
+			       group[i]->competitor->name, c->data.name,
 			       ldb_size_format(c->data.n, size), total, e->mode_count);
 		for (size_t p = 0; p < c->point_count; p++)
 			group[i]->cells[p].ended = true;

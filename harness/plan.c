@@ -506,14 +506,14 @@ static ldb_status read_config(const char *config, ldb_plan *plan, ldb_error *err
 size_t ldb_reference(const ldb_experiment *e)
 {
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (*e->reference && strcmp(e->competitors[i].index->name, e->reference) == 0)
+		if (*e->reference && strcmp(e->competitors[i].name, e->reference) == 0)
 			return i;
 	/* Without a wish: the B-tree, then any non-learned one, then the first. */
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (strcmp(e->competitors[i].index->name, "btree") == 0)
+		if (strcmp(e->competitors[i].name, "btree") == 0)
 			return i;
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (!(e->competitors[i].index->flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
+		if (!(e->competitors[i].flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
 			return i;
 	return 0;
 }
@@ -535,7 +535,7 @@ static void label_by_path(const ldb_experiment *e, size_t i)
 	ldb_competitor *c = &e->competitors[i];
 	const size_t length = strlen(c->path);
 	if (strchr(e->competitors_text[i], '/'))
-		snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->index->name,
+		snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->name,
 			 length > 80 ? c->path + length - 80 : c->path);
 }
 
@@ -550,7 +550,7 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	ldb_status status = LDB_OK;
 	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
 		ldb_competitor *c = &e->competitors[i];
-		status = ldb_competitor_open(e->competitors_text[i], c, err);
+		status = ldb_competitor_open(LDB_INDEX, e->competitors_text[i], c, err);
 		const size_t twin = status == LDB_OK ? find_twin(e, i) : i;
 		if (twin < i) {
 			label_by_path(e, twin);
@@ -564,7 +564,7 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	if (status != LDB_OK || !*e->reference)
 		return status;
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (strcmp(e->competitors[i].index->name, e->reference) == 0)
+		if (strcmp(e->competitors[i].name, e->reference) == 0)
 			return LDB_OK;
 	return ldb_fail(err, LDB_INVALID, "add it to the indexes, or name another by --reference",
 			"reference", "'%s' is not among the competitors", e->reference);
@@ -653,9 +653,9 @@ size_t ldb_stage_bytes(const ldb_stage *stage)
 	const size_t reference = ldb_reference(e);
 	double most = 0;
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (i != reference && e->competitors[i].index->peak_bytes_per_key > most)
-			most = e->competitors[i].index->peak_bytes_per_key;
-	most += e->competitors[reference].index->peak_bytes_per_key;
+		if (i != reference && e->competitors[i].peak_bytes_per_key > most)
+			most = e->competitors[i].peak_bytes_per_key;
+	most += e->competitors[reference].peak_bytes_per_key;
 	double keys = (double)stage->n * (double)(sizeof(ldb_key) + stage->payload_bytes);
 	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e) + 2 * LDB_WORKER_BYTES;
 }

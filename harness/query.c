@@ -29,7 +29,7 @@ static bool has_mode(const ldb_experiment *e, bool chained)
 static bool has_order(const ldb_experiment *e, bool ordered)
 {
 	for (size_t i = 0; i < e->competitor_count; i++)
-		if (((e->competitors[i].index->flags & LDB_ORDERED) != 0) == ordered)
+		if (((e->competitors[i].flags & LDB_ORDERED) != 0) == ordered)
 			return true;
 	return false;
 }

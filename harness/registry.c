@@ -15,6 +15,21 @@
 
 #include "names.h"
 
+const char *const ldb_family_names[LDB_FAMILIES] = {"index", "sort", "join"};
+
+/* What a family's plug-ins lie in, export, and are built against. */
+static const struct {
+	const char *folder, *entry, *header, *macro, *optional;
+	uint32_t abi;
+} families[LDB_FAMILIES] = {
+	{"indexes", "ldb_index_table", "ldb/index.h", "LDB_EXPORT_INDEX",
+	 "only lookup_batch, window, info and what updates need may be NULL", LDB_INDEX_ABI},
+	{"sorts", "ldb_sort_table", "ldb/sort.h", "LDB_EXPORT_SORT", "only sort_pairs may be NULL",
+	 LDB_SORT_ABI},
+	{"joins", "ldb_join_table", "ldb/join.h", "LDB_EXPORT_JOIN", "none may be NULL",
+	 LDB_JOIN_ABI},
+};
+
 /* The folder with indexes/: $LDB_BUILD, or the nearest one above the running binary. */
 static const char *build_folder(void)
 {
@@ -62,10 +77,10 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-char **ldb_plugin_names(const char *family, size_t *count)
+char **ldb_plugin_names(ldb_family family, size_t *count)
 {
 	char folder[PATH_MAX];
-	snprintf(folder, sizeof folder, "%s/%s", build_folder(), family);
+	snprintf(folder, sizeof folder, "%s/%s", build_folder(), families[family].folder);
 	char **names = NULL;
 	*count = 0;
 	DIR *dir = opendir(folder);
@@ -98,32 +113,35 @@ void ldb_names_free(char **names, size_t count)
 	free(names);
 }
 
-static ldb_status unknown_index(const char *name, ldb_error *err)
+static ldb_status unknown_name(ldb_family family, const char *name, ldb_error *err)
 {
 	size_t count;
-	char **names = ldb_plugin_names("indexes", &count);
+	char **names = ldb_plugin_names(family, &count);
 	const char *near = ldb_nearest(name, (const char *const *)names, count);
-	char remedy[200];
+	char remedy[200], subject[16];
 	if (near)
-		snprintf(remedy, sizeof remedy, "did you mean %s? `ldbench list indexes` has all",
-			 near);
+		snprintf(remedy, sizeof remedy, "did you mean %s? `ldbench list %s` has all", near,
+			 families[family].folder);
 	else
-		snprintf(remedy, sizeof remedy,
-			 "`ldbench list indexes` names those that are built");
+		snprintf(remedy, sizeof remedy, "`ldbench list %s` names those that are built",
+			 families[family].folder);
 	ldb_names_free(names, count);
-	return ldb_fail(err, LDB_INVALID, remedy, "--index", "unknown index '%s'", name);
+	snprintf(subject, sizeof subject, "--%s", ldb_family_names[family]);
+	return ldb_fail(err, LDB_INVALID, remedy, subject, "unknown %s '%s'",
+			ldb_family_names[family], name);
 }
 
 /* Path of the best variant of a plug-in given by name; false when there is none. */
-static bool find_plugin(const char *name, char path[PATH_MAX])
+static bool find_plugin(ldb_family family, const char *name, char path[PATH_MAX])
 {
 	const char *level = ldb_isa_level();
+	const char *folder = families[family].folder;
 	if (*level) {
-		snprintf(path, PATH_MAX, "%s/indexes/%.100s.%s.so", build_folder(), name, level);
+		snprintf(path, PATH_MAX, "%s/%s/%.100s.%s.so", build_folder(), folder, name, level);
 		if (access(path, F_OK) == 0)
 			return true;
 	}
-	snprintf(path, PATH_MAX, "%s/indexes/%.100s.so", build_folder(), name);
+	snprintf(path, PATH_MAX, "%s/%s/%.100s.so", build_folder(), folder, name);
 	return access(path, F_OK) == 0;
 }
 
@@ -151,20 +169,31 @@ uint64_t ldb_driver_hash(void)
 	return hash;
 }
 
-static const char *missing_function(const ldb_index *t)
+/* The first thing that a table lacks, or NULL. */
+static const char *missing_in_index(const ldb_index *t)
 {
-	return !t->name       ? "name"
-	       : !t->build    ? "build"
-	       : !t->destroy  ? "destroy"
-	       : !t->bytes    ? "bytes"
-	       : !t->validate ? "validate"
-	       : !t->lookup   ? "lookup"
-	       : !t->chase    ? "chase"
-			      : NULL;
+	return !t->name                                    ? "name"
+	       : !t->build                                 ? "build"
+	       : !t->destroy                               ? "destroy"
+	       : !t->bytes                                 ? "bytes"
+	       : !t->validate                              ? "validate"
+	       : !t->lookup                                ? "lookup"
+	       : !t->chase                                 ? "chase"
+	       : !t->settle && (t->flags & LDB_BACKGROUND) ? "settle"
+							   : NULL;
+}
+
+static const char *missing_function(const ldb_competitor *c)
+{
+	if (c->family == LDB_INDEX)
+		return missing_in_index(c->index);
+	if (c->family == LDB_SORT)
+		return !c->sort->name ? "name" : !c->sort->sort_keys ? "sort_keys" : NULL;
+	return !c->join->name ? "name" : !c->join->join ? "join" : NULL;
 }
 
 /* A damaged file can kill whoever loads it: a child tries first. */
-static ldb_status probe(const char *path, ldb_error *err)
+static ldb_status probe(ldb_family family, const char *path, ldb_error *err)
 {
 	fflush(NULL);
 	pid_t child = fork();
@@ -172,8 +201,8 @@ static ldb_status probe(const char *path, ldb_error *err)
 		const struct rlimit no_core = {0, 0};
 		setrlimit(RLIMIT_CORE, &no_core);
 		void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-		const ldb_index *(*entry)(void);
-		*(void **)&entry = handle ? dlsym(handle, "ldb_index_table") : NULL;
+		const void *(*entry)(void);
+		*(void **)&entry = handle ? dlsym(handle, families[family].entry) : NULL;
 		if (entry)
 			entry();
 		_exit(0);
@@ -188,11 +217,58 @@ static ldb_status probe(const char *path, ldb_error *err)
 	return LDB_OK;
 }
 
-static ldb_status load(const char *path, const ldb_index **out, ldb_error *err)
+/* Takes what every table begins with. */
+#define TAKE_TABLE(c, table)                                                                       \
+	do {                                                                                       \
+		(c)->name = (table)->name;                                                         \
+		(c)->summary = (table)->summary ? (table)->summary : "";                           \
+		(c)->origin = (table)->origin ? (table)->origin : "";                              \
+		(c)->flags = (table)->flags;                                                       \
+		(c)->param_table = (table)->params;                                                \
+		(c)->peak_bytes_per_key = (table)->peak_bytes_per_key;                             \
+	} while (0)
+
+/* `table` points to abi and key_bits: those are the first fields of all. */
+static ldb_status take_table(ldb_competitor *c, const void *table, ldb_error *err)
 {
-	if (probe(path, err) != LDB_OK)
+	const uint32_t *first = table;
+	const char *header = families[c->family].header;
+	char remedy[200];
+	if (!table) {
+		snprintf(remedy, sizeof remedy, "export its table with %s",
+			 families[c->family].macro);
+		return ldb_fail(err, LDB_INVALID, remedy, c->path, "no %s plug-in: it has no %s",
+				ldb_family_names[c->family], families[c->family].entry);
+	}
+	snprintf(remedy, sizeof remedy, "rebuild it against this version's %s", header);
+	if (first[0] != families[c->family].abi)
+		return ldb_fail(err, LDB_INVALID, remedy, c->path,
+				"built for ABI version %u, this driver has version %u", first[0],
+				families[c->family].abi);
+	if (first[1] != LDB_KEY_BITS)
+		return ldb_fail(err, LDB_INVALID, "rebuild it with the driver's key width", c->path,
+				"built for %u-bit keys, this driver has %u-bit keys", first[1],
+				LDB_KEY_BITS);
+	c->index = table; /* or sort, or join: all members of the union are pointers */
+	if (missing_function(c)) {
+		snprintf(remedy, sizeof remedy, "fill the field; %s", families[c->family].optional);
+		return ldb_fail(err, LDB_INVALID, remedy, c->path, "its table has no %s",
+				missing_function(c));
+	}
+	if (c->family == LDB_INDEX)
+		TAKE_TABLE(c, c->index);
+	else if (c->family == LDB_SORT)
+		TAKE_TABLE(c, c->sort);
+	else
+		TAKE_TABLE(c, c->join);
+	return LDB_OK;
+}
+
+static ldb_status load(ldb_competitor *c, ldb_error *err)
+{
+	if (probe(c->family, c->path, err) != LDB_OK)
 		return LDB_INVALID;
-	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *handle = dlopen(c->path, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) {
 		const char *why = dlerror();
 		const bool symbol = strstr(why, "undefined symbol");
@@ -200,39 +276,20 @@ static ldb_status load(const char *path, const ldb_index **out, ldb_error *err)
 				symbol ? "link the plug-in against what it uses; `nm -D "
 					 "--undefined-only` lists it"
 				       : "name a shared object built for this machine",
-				path, "can't be loaded: %s", why);
+				c->path, "can't be loaded: %s", why);
 	}
-	const ldb_index *(*entry)(void);
-	*(void **)&entry = dlsym(handle, "ldb_index_table");
-	const ldb_index *t = entry ? entry() : NULL;
-	ldb_status status = LDB_OK;
-	if (!t)
-		status = ldb_fail(err, LDB_INVALID, "export its table with LDB_EXPORT_INDEX", path,
-				  "not an index plug-in: it has no ldb_index_table");
-	else if (t->abi != LDB_INDEX_ABI)
-		status = ldb_fail(err, LDB_INVALID, "rebuild it against this version's ldb/index.h",
-				  path, "built for ABI version %u, this driver has version %u",
-				  t->abi, LDB_INDEX_ABI);
-	else if (t->key_bits != LDB_KEY_BITS)
-		status = ldb_fail(err, LDB_INVALID, "rebuild it with the driver's key width", path,
-				  "built for %u-bit keys, this driver has %u-bit keys", t->key_bits,
-				  LDB_KEY_BITS);
-	else if (missing_function(t))
-		status = ldb_fail(err, LDB_INVALID,
-				  "fill the field; only lookup_batch, window and "
-				  "info may be NULL",
-				  path, "its table has no %s", missing_function(t));
+	const void *(*entry)(void);
+	*(void **)&entry = dlsym(handle, families[c->family].entry);
+	ldb_status status = take_table(c, entry ? entry() : NULL, err);
 	if (status != LDB_OK)
 		dlclose(handle);
-	else
-		*out = t;
 	return status;
 }
 
-static size_t param_count(const ldb_index *index)
+static size_t param_count(const ldb_competitor *c)
 {
 	size_t count = 0;
-	while (index->params && index->params[count].name && count < LDB_MAX_PARAMS)
+	while (c->param_table && c->param_table[count].name && count < LDB_MAX_PARAMS)
 		count++;
 	return count;
 }
@@ -253,21 +310,21 @@ static int choice_number(const char *choices, const char *text)
 
 static ldb_status set_param(ldb_competitor *c, const char *name, const char *text, ldb_error *err)
 {
-	const ldb_index *index = c->index;
-	const char *names[LDB_MAX_PARAMS];
-	size_t count = param_count(index), i = 0;
+	const char *names[LDB_MAX_PARAMS], *family = ldb_family_names[c->family];
+	size_t count = param_count(c), i = 0;
 	char subject[128], remedy[200];
-	for (i = 0; i < count && strcmp(index->params[i].name, name) != 0; i++)
-		names[i] = index->params[i].name;
+	for (i = 0; i < count && strcmp(c->param_table[i].name, name) != 0; i++)
+		names[i] = c->param_table[i].name;
 	if (i == count) {
 		const char *near = ldb_nearest(name, names, count);
-		snprintf(remedy, sizeof remedy, "%s%s%s`ldbench list indexes` shows its parameters",
-			 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
-		snprintf(subject, sizeof subject, "--index %s", index->name);
+		snprintf(remedy, sizeof remedy, "%s%s%s`ldbench list %s` shows its parameters",
+			 near ? "did you mean " : "", near ? near : "", near ? "? " : "",
+			 families[c->family].folder);
+		snprintf(subject, sizeof subject, "--%s %s", family, c->name);
 		return ldb_fail(err, LDB_INVALID, remedy, subject, "unknown parameter '%s'", name);
 	}
-	const ldb_param *p = &index->params[i];
-	snprintf(subject, sizeof subject, "--index %s:%s", index->name, name);
+	const ldb_param *p = &c->param_table[i];
+	snprintf(subject, sizeof subject, "--%s %s:%s", family, c->name, name);
 	if (p->choices) {
 		int choice = choice_number(p->choices, text);
 		if (choice < 0) {
@@ -295,8 +352,8 @@ static void describe_params(ldb_competitor *c)
 {
 	size_t at = 0, size = sizeof c->params_text;
 	c->params_text[0] = '\0';
-	for (size_t i = 0; i < param_count(c->index) && at < size; i++) {
-		const ldb_param *p = &c->index->params[i];
+	for (size_t i = 0; i < param_count(c) && at < size; i++) {
+		const ldb_param *p = &c->param_table[i];
 		const char *sep = i ? ";" : "", *word = p->choices;
 		if (!word) {
 			at += (size_t)snprintf(c->params_text + at, size - at, "%s%s=%.10g", sep,
@@ -310,12 +367,15 @@ static void describe_params(ldb_competitor *c)
 	}
 }
 
-ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error *err)
+ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competitor *out,
+			       ldb_error *err)
 {
 	memset(out, 0, sizeof *out);
-	char text[PATH_MAX];
+	out->family = family;
+	char text[PATH_MAX], option[16];
+	snprintf(option, sizeof option, "--%s", ldb_family_names[family]);
 	if (strlen(spec) >= sizeof text)
-		return ldb_fail(err, LDB_INVALID, "shorten it", "--index", "text too long");
+		return ldb_fail(err, LDB_INVALID, "shorten it", option, "text too long");
 	strcpy(text, spec);
 	char *colon = strchr(text, ':');
 	if (colon)
@@ -323,21 +383,21 @@ ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error 
 	if (strchr(text, '/')) {
 		snprintf(out->path, sizeof out->path, "%s", text);
 		if (access(text, R_OK) != 0)
-			return ldb_fail(err, LDB_INVALID, "check the path", "--index",
+			return ldb_fail(err, LDB_INVALID, "check the path", option,
 					"no readable file '%s'", text);
-	} else if (!find_plugin(text, out->path)) {
-		return unknown_index(text, err);
+	} else if (!find_plugin(family, text, out->path)) {
+		return unknown_name(family, text, err);
 	}
-	ldb_status status = load(out->path, &out->index, err);
-	for (size_t i = 0; status == LDB_OK && i < param_count(out->index); i++)
-		out->params[i] = out->index->params[i].def;
+	ldb_status status = load(out, err);
+	for (size_t i = 0; status == LDB_OK && i < param_count(out); i++)
+		out->params[i] = out->param_table[i].def;
 	for (char *item = colon ? colon + 1 : NULL; status == LDB_OK && item;) {
 		char *next = strchr(item, ':');
 		if (next)
 			*next++ = '\0';
 		char *equals = strchr(item, '=');
 		if (!equals)
-			return ldb_fail(err, LDB_INVALID, "write name:parameter=value", "--index",
+			return ldb_fail(err, LDB_INVALID, "write name:parameter=value", option,
 					"'%s' in '%s' has no '='", item, spec);
 		*equals = '\0';
 		status = set_param(out, item, equals + 1, err);
@@ -345,7 +405,7 @@ ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error 
 	}
 	if (status == LDB_OK) {
 		describe_params(out);
-		snprintf(out->label, sizeof out->label, "%s", out->index->name);
+		snprintf(out->label, sizeof out->label, "%s", out->name);
 		out->code_hash = hash_file(out->path);
 	}
 	return status;

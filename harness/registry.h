@@ -8,14 +8,31 @@
 #include <stdint.h>
 
 #include "ldb/index.h"
+#include "ldb/join.h"
+#include "ldb/sort.h"
 
 #define LDB_MAX_PARAMS 16
 
-/* A competitor: an index with a value for each of its parameters. */
+typedef enum { LDB_INDEX, LDB_SORT, LDB_JOIN, LDB_FAMILIES } ldb_family;
+/* "index", "sort", "join": as in the CSV, and as the setting that names its competitors. */
+extern const char *const ldb_family_names[LDB_FAMILIES];
+
+/* A competitor: a plug-in with a value for each of its parameters. */
 typedef struct {
-	const ldb_index *index;
+	ldb_family family;
+	/* What its table says, whatever the family. */
+	const char *name, *summary, *origin;
+	uint32_t flags;
+	const ldb_param *param_table; /* may be NULL */
+	double peak_bytes_per_key;
+	/* The table itself: one of them, by family. */
+	union {
+		const ldb_index *index;
+		const ldb_sort *sort;
+		const ldb_join *join;
+	};
 	double params[LDB_MAX_PARAMS];
-	char label[128];       /* name in the CSV: the index's, or name@path for a second build */
+	char label[128];       /* name in the CSV: its own, or name@path for a second build */
 	char params_text[256]; /* "leaves=0;root=auto": all of them, as the CSV has it */
 	char path[PATH_MAX];   /* the shared object */
 	uint64_t code_hash;    /* XXH3-64 of it: part of what defines a cell */
@@ -24,16 +41,17 @@ typedef struct {
 /*
  * Opens "name", "name:param=value:param=value" or "./path.so[:param=value..]". The shared object
  * stays loaded. Errors: unknown name or parameter (with the nearest known one), a value outside its
- * limits, not a plug-in, missing symbols, another ABI version.
+ * limits, not a plug-in of that family, missing symbols, another ABI version.
  */
-ldb_status ldb_competitor_open(const char *spec, ldb_competitor *out, ldb_error *err);
+ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competitor *out,
+			       ldb_error *err);
 
 /* XXH3-64 of the running driver: part of what defines a cell. */
 uint64_t ldb_driver_hash(void);
 
-/* Names of the plug-ins of a family ("indexes", "sorts", "joins"), sorted; free with
- * ldb_names_free. *count = 0 and NULL when there are none. */
-char **ldb_plugin_names(const char *family, size_t *count);
+/* Names of the plug-ins of a family, sorted; free with ldb_names_free. *count = 0 and NULL when
+ * there are none. */
+char **ldb_plugin_names(ldb_family family, size_t *count);
 void ldb_names_free(char **names, size_t count);
 
 /* The level whose plug-ins are loaded: "v4" (AVX-512), "v3" (AVX2), "" (baseline). $LDB_ISA lowers

@@ -103,12 +103,11 @@ static json_t *competitors_json(const ldb_plan *plan)
 			char hash[24];
 			snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->code_hash);
 			json_t *one = json_pack(
-				"{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s}", "experiment",
-				e->experiment, "name", c->index->name, "params", c->params_text,
-				"origin", c->index->origin ? c->index->origin : "", "learned",
-				(c->index->flags & LDB_LEARNED) != 0, "reference",
-				j == ldb_reference(e), "ordered",
-				(c->index->flags & LDB_ORDERED) != 0, "code_xxh3", hash);
+				"{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s}", "experiment",
+				e->experiment, "family", ldb_family_names[c->family], "name",
+				c->name, "params", c->params_text, "origin", c->origin, "learned",
+				(c->flags & LDB_LEARNED) != 0, "reference", j == ldb_reference(e),
+				"ordered", (c->flags & LDB_ORDERED) != 0, "code_xxh3", hash);
 			json_array_append_new(list, one);
 		}
 	}
@@ -126,7 +125,7 @@ static json_t *experiments_json(const ldb_plan *plan)
 						(json_int_t)e->ops, "pass_ms", e->pass_ms, "seed",
 						(json_int_t)e->seed, "numa", e->numa, "timeout_s",
 						e->timeout_s, "reference",
-						e->competitors[ldb_reference(e)].index->name));
+						e->competitors[ldb_reference(e)].name));
 	}
 	return list;
 }
@@ -160,12 +159,12 @@ ldb_status ldb_run_json_start(const char *dir, const ldb_plan *plan, int argc, c
 	json_array_append(sessions, out->session);
 	const ldb_experiment *e = &plan->experiments[0];
 	json_t *config = plan->config_text ? json_string(plan->config_text) : json_null();
-	out->root = json_pack(
-		"{s:i, s:s, s:s, s:I, s:O, s:o?, s:o, s:o, s:o, s:o}", "format", 1, "date", now,
-		"reference", e->competitors[ldb_reference(e)].index->name, "seed",
-		(json_int_t)e->seed, "machine", json_object_get(out->session, "machine"), "config",
-		config, "experiments", experiments_json(plan), "competitors",
-		competitors_json(plan), "datasets", datasets, "sessions", sessions);
+	out->root =
+		json_pack("{s:i, s:s, s:s, s:I, s:O, s:o?, s:o, s:o, s:o, s:o}", "format", 1,
+			  "date", now, "reference", e->competitors[ldb_reference(e)].name, "seed",
+			  (json_int_t)e->seed, "machine", json_object_get(out->session, "machine"),
+			  "config", config, "experiments", experiments_json(plan), "competitors",
+			  competitors_json(plan), "datasets", datasets, "sessions", sessions);
 	if (!out->root || !out->session)
 		return ldb_fail_oom(err, out->path, sizeof *out);
 	return write_json(out, err);

@@ -187,7 +187,7 @@ class Liars(Temporary):
             self.assertEqual(json.load(f)["sessions"][0]["status"], "some cells failed")
 
     def test_plugins_that_cannot_be_loaded(self):
-        for name, words in {"old_abi": ["version 0", "version 1"],
+        for name, words in {"old_abi": ["version 0", "version 2"],
                             "no_table": ["no ldb_index_table"],
                             "missing_symbol": ["a_function_that_nobody_has"],
                             "no_chase": ["no chase"]}.items():

@@ -15,39 +15,17 @@
  *
  * The read entry points are called for about a thousand keys at a time, so the indirect call costs
  * nothing. Usually an author writes one `static inline` find and lets ldb/loops.h emit them.
- *
- * SIMD: on x86-64 each plug-in is compiled for x86-64-v2, -v3 (AVX2) and -v4 (AVX-512), and the
- * best one the processor can run is loaded. Code says `#ifdef __AVX512F__`, the plain branch is the
- * scalar twin, and ldb/simd.h has the common kernels.
  */
 #ifndef LDB_INDEX_H
 #define LDB_INDEX_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "ldb/alloc.h"
-#include "ldb/status.h"
+#include "ldb/plugin.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define LDB_INDEX_ABI 1
-
-typedef uint64_t ldb_key;
-typedef uint64_t ldb_val;
-#define LDB_KEY_BITS 64
-#define LDB_KEY_MAX UINT64_MAX
-#define LDB_NONE UINT64_MAX
-
-enum {
-	LDB_ORDERED = 1u << 0,        /* answers lower bound (without: get only) */
-	LDB_DUPLICATES = 1u << 1,     /* takes equal keys; the first one's value is the answer */
-	LDB_LEARNED = 1u << 2,        /* a model of the keys' distribution leads the search */
-	LDB_THREADS = 1u << 3,        /* concurrent reads are safe */
-	LDB_REFERENCE_ONLY = 1u << 4, /* not an index: measures the harness itself (null) */
-};
+#define LDB_INDEX_ABI 2
 
 /*
  * What an answer adds to the next key of a chain. Spread over all bits: were it the answer itself,
@@ -59,13 +37,20 @@ static inline ldb_key ldb_chain_step(ldb_val answer)
 	return (ldb_key)(answer * 0x9e3779b97f4a7c15u);
 }
 
-/* One parameter. Its values are numbers, or, when `choices` is set, one of the names in it. */
+/*
+ * An operation of an updatable index. A PUT inserts the key, or gives it a new value; a DELETE of a
+ * key that isn't there does nothing. Answers: GET the key's value or LDB_NONE, SCAN the sum (mod
+ * 2^64) of the values of the next `length` keys from the lower bound on, fewer where the keys end;
+ * PUT and DELETE 0, so that an index need not look whether the key was there.
+ */
+typedef enum { LDB_GET, LDB_PUT, LDB_DELETE, LDB_SCAN } ldb_op_kind;
+
 typedef struct {
-	const char *name;
-	const char *help;
-	double def, min, max; /* with choices: def is an index into it; min and max are ignored */
-	const char *choices;  /* NULL, or "linear|cubic|radix": the value is 0, 1, 2 */
-} ldb_param;
+	ldb_key key;
+	ldb_val value;   /* PUT: not LDB_NONE */
+	uint32_t kind;   /* ldb_op_kind */
+	uint32_t length; /* SCAN */
+} ldb_op;
 
 /* What an index can tell of itself after build. What it does not know stays as it was: unknown. */
 typedef struct {
@@ -110,23 +95,25 @@ typedef struct {
 	void (*window)(const void *self, ldb_key q, size_t *lo, size_t *hi);
 	/* Fills what it knows; NULL where there is nothing to tell. */
 	void (*info)(const void *self, ldb_index_info *out);
+
+	/* --- updatable indexes; NULL in static ones. Their keys are distinct. --- */
+
+	/*
+	 * Does ops[0..n) in their order; out[i] = answer to ops[i]. Returns how many were done:
+	 * fewer than n only when the next one could not be (no memory), and *err says why. That one
+	 * then had no effect, and the index goes on as before. All read entry points see the
+	 * changes.
+	 */
+	size_t (*apply)(void *self, const ldb_op *ops, size_t n, ldb_val *out, ldb_error *err);
+	/* Each thread that will call apply or a read entry point next to others' apply says so
+	 * before its first call, and leaves after its last. NULL: needs not be told. */
+	ldb_status (*thread_enter)(void *self, ldb_error *err);
+	void (*thread_leave)(void *self);
+	/* Waits until no background work is left to do. With LDB_BACKGROUND only. */
+	void (*settle)(void *self);
 } ldb_index;
 
-#if defined(__cplusplus)
-#define LDB_EXPORT_INDEX(table)                                                                    \
-	extern "C" __attribute__((visibility("default"))) const ldb_index *ldb_index_table(void);  \
-	const ldb_index *ldb_index_table(void)                                                     \
-	{                                                                                          \
-		return &(table);                                                                   \
-	}
-#else
-#define LDB_EXPORT_INDEX(table)                                                                    \
-	__attribute__((visibility("default"))) const ldb_index *ldb_index_table(void);             \
-	const ldb_index *ldb_index_table(void)                                                     \
-	{                                                                                          \
-		return &(table);                                                                   \
-	}
-#endif
+#define LDB_EXPORT_INDEX(table) LDB_EXPORT_TABLE(ldb_index, ldb_index_table, table)
 
 #ifdef __cplusplus
 }
