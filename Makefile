@@ -150,6 +150,10 @@ test: test-binaries ## run all tests (about 5 minutes)
 test-quick: test-binaries ## run the tests that take less than a minute together
 	@BUILD=$(BUILD) $(PYTHON) scripts/run_tests --quick
 
+.PHONY: test-long
+test-long: plugins $(BUILD)/tests/test_updates ## test updatable indexes by streams of a million operations
+	LDB_TEST_OPS=1000000 $(BUILD)/tests/test_updates
+
 .PHONY: check-asan
 check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests
 	@$(MAKE) --no-print-directory BUILD=build-asan SAN=address,undefined test-binaries

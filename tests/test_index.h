@@ -131,6 +131,19 @@ static inline size_t test_param_count(const ldb_index *index)
 	return count;
 }
 
+/* The values worth testing of a parameter: each choice, or smallest, default, a thousand, largest.
+ */
+static inline int test_value_count(const ldb_param *p)
+{
+	return p->choices ? test_choice_count(p->choices) : 4;
+}
+
+static inline double test_nth_value(const ldb_param *p, int i)
+{
+	const double thousand = p->max < 1000 ? p->max : p->min > 1000 ? p->min : 1000;
+	return p->choices ? i : i == 0 ? p->min : i == 1 ? p->def : i == 2 ? thousand : p->max;
+}
+
 /* --- guarded memory --------------------------------------------------------------------------- */
 
 /* `bytes` of memory whose neighbour page, on the side asked for, can't be read. */

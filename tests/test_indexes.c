@@ -414,19 +414,6 @@ static void set_defaults(test_run *run)
 		run->values[i] = run->index->params[i].def;
 }
 
-/* The values worth testing of a parameter: each choice, or smallest, default, a thousand, largest.
- */
-static int value_count(const ldb_param *p)
-{
-	return p->choices ? test_choice_count(p->choices) : 4;
-}
-
-static double nth_value(const ldb_param *p, int i)
-{
-	const double thousand = p->max < 1000 ? p->max : p->min > 1000 ? p->min : 1000;
-	return p->choices ? i : i == 0 ? p->min : i == 1 ? p->def : i == 2 ? thousand : p->max;
-}
-
 static bool check_with_values(test_run *run)
 {
 	static const size_t few[] = {0, 1, 2, 17, 257, 4097};
@@ -486,8 +473,8 @@ static void test_parameters(void **state)
 	ldb_alloc_setup(LDB_PAGES_4K, (size_t)64 << 20);
 	for (size_t p = 0; p < count; p++) {
 		set_defaults(&run);
-		for (int v = 0; v < value_count(&params[p]); v++) {
-			run.values[p] = nth_value(&params[p], v);
+		for (int v = 0; v < test_value_count(&params[p]); v++) {
+			run.values[p] = test_nth_value(&params[p], v);
 			if (!check_with_values(&run))
 				fail_msg("%s", run.fault);
 		}
@@ -496,9 +483,9 @@ static void test_parameters(void **state)
 	ldb_rng_seed(&rng, 1);
 	for (int mix = 0; mix < 6 && count > 1; mix++) { /* and mixtures of them */
 		for (size_t p = 0; p < count; p++)
-			run.values[p] = nth_value(
+			run.values[p] = test_nth_value(
 				&params[p],
-				(int)ldb_rng_below(&rng, (uint64_t)value_count(&params[p])));
+				(int)ldb_rng_below(&rng, (uint64_t)test_value_count(&params[p])));
 		if (!check_with_values(&run))
 			fail_msg("%s", run.fault);
 	}
