@@ -629,7 +629,8 @@ static void test_parse(void **state)
 
 static const ldb_index ordered_index = {.name = "ordered", .flags = LDB_ORDERED};
 static const ldb_index hash_index = {.name = "hash"};
-static ldb_competitor both[] = {{.index = &ordered_index}, {.index = &hash_index}};
+static ldb_competitor both[] = {{.flags = LDB_ORDERED, .index = &ordered_index},
+				{.index = &hash_index}};
 
 /* An experiment that needs all kinds of sets. */
 static ldb_experiment all_kinds(const char *const *workloads, size_t count, size_t ops)
