@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "names.h"
 #include "sosd.h"
+#include "tpch.h"
 
 /* --- what a SPEC names ------------------------------------------------------------------------ */
 
@@ -27,6 +28,7 @@ typedef struct {
 	const catalog_item *item; /* NULL: not in the catalog */
 	bool generated;
 	char path[PATH_MAX]; /* of a file */
+	char fetch[32];      /* the command that makes it; "": none, or the catalog's */
 } target;
 
 /* Copies a text, cut to what there is room for. */
@@ -37,19 +39,21 @@ static void copy_text(char *out, size_t size, const char *text)
 	out[length] = '\0';
 }
 
+/* The command that makes the target's file, or NULL. */
+static const char *fetch_command(const target *t)
+{
+	return t->item ? t->item->text[KEY_FETCH] : *t->fetch ? t->fetch : NULL;
+}
+
 static ldb_status fail_missing(const target *t, ldb_error *err)
 {
 	char remedy[256];
-	const char *fetch = t->item ? t->item->text[KEY_FETCH] : NULL;
+	const char *fetch = fetch_command(t);
 	if (fetch)
 		snprintf(remedy, sizeof remedy, "run %s", fetch);
-	else if (t->item)
+	else
 		snprintf(remedy, sizeof remedy, "put the file there; where it comes from: %.190s",
 			 t->item->text[KEY_SOURCE]);
-	else
-		snprintf(remedy, sizeof remedy,
-			 "make it first: a SOSD file (u64 count, then the column's sorted u64 "
-			 "keys)");
 	return ldb_fail(err, LDB_IO, remedy, t->name, "expected as the file %s, which isn't there",
 			t->path);
 }
@@ -72,50 +76,18 @@ static ldb_status fail_unknown(const char *spec, const catalog *c, ldb_error *er
 	return ldb_fail(err, LDB_INVALID, remedy, "dataset", "unknown name '%s'", spec);
 }
 
-static const char *const tpch_tables[] = {"customer", "lineitem", "nation", "orders",
-					  "part",     "partsupp", "region", "supplier"};
-#define TPCH_TABLES (sizeof tpch_tables / sizeof *tpch_tables)
-
-/* Copies a span of letters, made lower-case, digits and _; false when it is empty, other or too
- * long. */
-static bool copy_word(char *out, size_t size, const char *text, size_t length)
-{
-	if (length == 0 || length >= size)
-		return false;
-	for (size_t i = 0; i < length; i++)
-		out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
-	out[length] = '\0';
-	return strspn(out, "abcdefghijklmnopqrstuvwxyz0123456789_") == length;
-}
-
 /* tpch:TABLE.COLUMN@SF -> data/tpch/sf<SF>/<table>.<column>_uint64 */
 static ldb_status resolve_tpch(const char *spec, target *t, ldb_error *err)
 {
-	const char *table = spec + strlen("tpch:"), *dot = strchr(table, '.');
-	const char *at = dot ? strchr(dot, '@') : NULL;
-	char table_name[32], column[64], path[256];
-	if (!at || !copy_word(table_name, sizeof table_name, table, (size_t)(dot - table)) ||
-	    !copy_word(column, sizeof column, dot + 1, (size_t)(at - dot - 1)) || !at[1] ||
-	    strlen(at + 1) > 16 || strspn(at + 1, "0123456789.") != strlen(at + 1) ||
-	    strtod(at + 1, NULL) <= 0 || strstr(at, ".."))
-		return ldb_fail(err, LDB_INVALID,
-				"write tpch:TABLE.COLUMN@SF, for example "
-				"tpch:lineitem.l_orderkey@1",
-				"dataset", "'%s' is not a TPC-H column", spec);
-	bool known = false;
-	for (size_t i = 0; i < TPCH_TABLES; i++)
-		known |= strcmp(tpch_tables[i], table_name) == 0;
-	if (!known) {
-		const char *near = ldb_nearest(table_name, tpch_tables, TPCH_TABLES);
-		char remedy[128];
-		snprintf(remedy, sizeof remedy,
-			 near ? "did you mean '%s'?" : "%suse one of TPC-H's tables",
-			 near ? near : "");
-		return ldb_fail(err, LDB_INVALID, remedy, "dataset", "unknown table '%s' in '%s'",
-				table_name, spec);
-	}
+	tpch_name name;
+	char path[256];
+	ldb_status status = tpch_parse(spec, &name, err);
+	if (status != LDB_OK)
+		return status;
 	copy_text(t->name, sizeof t->name, spec);
-	snprintf(path, sizeof path, "data/tpch/sf%s/%s.%s_uint64", at + 1, table_name, column);
+	snprintf(t->fetch, sizeof t->fetch, "scripts/tpch %s", name.scale);
+	snprintf(path, sizeof path, "data/tpch/sf%s/%s.%s_uint64", name.scale, name.table,
+		 name.column);
 	if (!catalog_data_path(path, t->path))
 		return ldb_fail(err, LDB_INVALID, "use a shorter LDB_DATA", "dataset",
 				"path of '%s' too long", spec);
@@ -163,8 +135,9 @@ static ldb_status resolve(const char *spec, target *t, ldb_error *err)
 /* How to get a good copy of the target's file. */
 static void write_renewal(const target *t, char remedy[256])
 {
-	if (t->item && t->item->text[KEY_FETCH])
-		snprintf(remedy, 256, "delete it and run %s", t->item->text[KEY_FETCH]);
+	const char *fetch = fetch_command(t);
+	if (fetch)
+		snprintf(remedy, 256, "delete it and run %s", fetch);
 	else
 		snprintf(remedy, 256, "get the file again, or correct datasets/catalog.ini");
 }

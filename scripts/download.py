@@ -6,6 +6,8 @@ the remedy, and carries the exit code it deserves.
 """
 
 import base64
+import contextlib
+import fcntl
 import hashlib
 import http.client
 import os
@@ -14,6 +16,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -70,6 +73,18 @@ def need_room(folder, needed):
             f"{megabytes(needed)} are needed, {megabytes(free)} are free in {folder}",
             "free some room, or set LDB_DATA to a folder on a larger disk",
         )
+
+
+@contextlib.contextmanager
+def only_one(folder, who):
+    """Two runs at once would write into the same part: the second waits for the first."""
+    with open(os.path.join(folder, ".lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{who}: waiting for another run to end", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 # --- npm tarballs ---------------------------------------------------------------------------------

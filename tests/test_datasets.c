@@ -34,6 +34,7 @@
 #include "../datasets/catalog.h"
 #include "../datasets/inspect.h"
 #include "../datasets/sosd.h"
+#include "../datasets/tpch.h"
 #include "dataset.h"
 #include "rng.h"
 
@@ -631,7 +632,7 @@ static void test_tpch(void **state)
 		   "did you mean 'lineitem'?");
 	load_fails("tpch:lineitem.l_orderkey@0.1", 0, &plain, LDB_IO,
 		   "tpch:lineitem.l_orderkey@0.1", "data/tpch/sf0.1/lineitem.l_orderkey_uint64",
-		   "SOSD file");
+		   "run scripts/tpch 0.1");
 	const ldb_key keys[] = {1, 1, 2};
 	assert_int_equal(mkdir(at_root("data/tpch"), 0777), 0);
 	assert_int_equal(mkdir(at_root("data/tpch/sf0.1"), 0777), 0);
@@ -641,6 +642,66 @@ static void test_tpch(void **state)
 	assert_memory_equal(d.keys, keys, sizeof keys);
 	assert_string_equal(d.name, "tpch:LINEITEM.L_ORDERKEY@0.1");
 	ldb_dataset_free(&d);
+}
+
+static void column_fails(const char *spec, ldb_status want, const char *value, const char *remedy)
+{
+	ldb_column column;
+	ldb_error err;
+	assert_int_equal(ldb_column_load(spec, LDB_PAGES_4K, &column, &err), want);
+	assert_non_null(strstr(err.value, value));
+	assert_non_null(strstr(err.remedy, remedy));
+	assert_null(column.values);
+}
+
+/* Columns of each width, whole and in part; bad files are refused. */
+static void test_tpch_columns(void **state)
+{
+	(void)state;
+	enum { N = 1000 };
+	mkdir(at_root("data/tpch"), 0777);
+	mkdir(at_root("data/tpch/sf2"), 0777);
+	mkdir(at_root("data/tpch/sf2/tables"), 0777);
+	column_fails("tpch:orders.o_key@2", LDB_IO, "no such column", "run scripts/tpch 2");
+	column_fails("tpch:order.o_key@2", LDB_INVALID, "'order'", "did you mean 'orders'?");
+	static unsigned char file[8 + 8 * N];
+	static ldb_key keys[N];
+	for (unsigned width = 1; width <= 8; width *= 2) {
+		char path[64];
+		snprintf(path, sizeof path, "data/tpch/sf2/tables/orders.o_key.u%u", 8 * width);
+		const uint64_t count = N, most = UINT64_MAX >> (64 - 8 * width);
+		memcpy(file, &count, 8);
+		for (uint64_t i = 0; i < N; i++) {
+			const uint64_t value = most - i * 12345 % 251;
+			memcpy(file + 8 + i * width, &value, width);
+		}
+		put_file(at_root(path), file, 8 + (size_t)width * N);
+		ldb_column column;
+		assert_int_equal(
+			ldb_column_load("tpch:orders.o_key@2", LDB_PAGES_4K, &column, NULL),
+			LDB_OK);
+		assert_int_equal(column.n, N);
+		assert_int_equal(column.width, width);
+		ldb_column_keys(&column, 7, N - 7, keys);
+		for (uint64_t i = 7; i < N; i++)
+			assert_int_equal(keys[i - 7], most - i * 12345 % 251);
+		ldb_column_free(&column);
+		for (size_t cut = 1; cut < 40; cut += 4) {
+			put_file(at_root(path), file, 8 + (size_t)width * N - cut);
+			column_fails("tpch:orders.o_key@2", LDB_INVALID, "count is 1000",
+				     "run scripts/tpch 2");
+		}
+		put_file(at_root(path), file, 5);
+		column_fails("tpch:orders.o_key@2", LDB_IO, "no count", "run scripts/tpch 2");
+		memset(file, 0, 8);
+		put_file(at_root(path), file, 8);
+		assert_int_equal(
+			ldb_column_load("tpch:orders.o_key@2", LDB_PAGES_4K, &column, NULL),
+			LDB_OK);
+		assert_int_equal(column.n, 0);
+		ldb_column_free(&column);
+		unlink(at_root(path));
+	}
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -1481,6 +1542,7 @@ int main(void)
 		cmocka_unit_test(test_data_folder),
 		cmocka_unit_test(test_catalog_list),
 		cmocka_unit_test(test_tpch),
+		cmocka_unit_test(test_tpch_columns),
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_write_errors),
 		cmocka_unit_test(test_write_whole_or_not),
