@@ -11,6 +11,7 @@
 #include "machine.h"
 #include "names.h"
 #include "registry.h"
+#include "workload.h"
 
 static void list_params(const ldb_param *params)
 {
@@ -125,12 +126,7 @@ static int list_configs(void)
 
 static int list_workloads(void)
 {
-	puts("uniform          present keys, each rank alike\n"
-	     "zipf[:theta]     present keys by Zipf's law (0.99), popular ones scattered\n"
-	     "sorted           present keys in ascending order\n"
-	     "hot[:percent]    90 % of lookups in that contiguous percent of the keys (1)\n"
-	     "absent[:percent] that share of absent keys (50), each gap alike\n"
-	     "lower_bound      keys between their neighbours");
+	ldb_workloads_list(stdout);
 	return LDB_EXIT_OK;
 }
 

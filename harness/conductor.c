@@ -20,22 +20,14 @@
 #include <xxhash.h>
 
 #include "clock.h"
-#include "dataset.h"
+#include "kind.h"
 #include "machine.h"
 #include "names.h"
 #include "progress.h"
-#include "query.h"
 #include "rng.h"
 #include "samples.h"
-#include "worker.h"
 
 enum { VALIDATE_MOST = 1000000 }; /* keys; beyond, only `verify` checks an index's invariants */
-
-typedef struct {
-	const ldb_workload *workload;
-	ldb_mode mode;
-	size_t threads;
-} point;
 
 typedef struct {
 	uint64_t hash;
@@ -57,15 +49,13 @@ typedef struct {
 typedef struct {
 	const ldb_conduct_options *options;
 	const ldb_stage *stage;
-	ldb_dataset data;
-	ldb_payload payload;
-	ldb_queries queries;
+	const ldb_kind *kind;
+	ldb_inputs in;
 	ldb_samples samples;
-	point *points;
+	ldb_point *points;
 	size_t point_count;
 	worker *workers; /* all competitors of the experiment, in its order */
 	size_t worker_count;
-	bool duplicates;
 	size_t group, used_bytes, budget_bytes;
 	ldb_outcome *outcome;
 	double done_s, total_s; /* estimated seconds of work, for the progress bar */
@@ -100,12 +90,13 @@ static void add_note(char *note, size_t size, const char *format, ...)
 
 static ldb_row make_row(const conduct *c, const worker *w, size_t p, size_t rep)
 {
-	const point *at = &c->points[p];
+	const ldb_point *at = &c->points[p];
 	ldb_row row = ldb_row_empty();
 	row.experiment = c->stage->experiment->experiment;
+	row.family = ldb_family_names[w->competitor->family];
 	row.name = w->competitor->label;
 	row.params = w->competitor->params_text;
-	row.dataset = *c->data.name ? c->data.name : c->stage->dataset;
+	row.dataset = *c->in.data.name ? c->in.data.name : c->stage->dataset;
 	row.n = c->stage->n;
 	row.workload = at->workload->name;
 	row.mode = ldb_mode_name(at->mode);
@@ -117,10 +108,9 @@ static ldb_row make_row(const conduct *c, const worker *w, size_t p, size_t rep)
 }
 
 /* Notes that every row of a cell carries. */
-static void common_notes(const conduct *c, const worker *w, const cell *k, const point *at,
+static void common_notes(const conduct *c, const worker *w, const cell *k, const ldb_point *at,
 			 char *note, size_t size)
 {
-	const ldb_index *index = w->competitor->index;
 	if (c->options->session > 1)
 		add_note(note, size, "session=%zu", c->options->session);
 	if (c->group > 1)
@@ -129,10 +119,10 @@ static void common_notes(const conduct *c, const worker *w, const cell *k, const
 		add_note(note, size, "reference=1");
 	if (w->competitor->flags & LDB_LEARNED)
 		add_note(note, size, "learned=1");
-	if (at->mode == LDB_BATCHED && !index->lookup_batch)
+	if (at->mode == LDB_BATCHED && !w->competitor->index->lookup_batch)
 		add_note(note, size, "batch=lookup");
-	if (c->data.source_n > c->data.n && c->data.keys)
-		add_note(note, size, "sample=%zu/%zu", c->data.n, c->data.source_n);
+	if (c->in.data.source_n > c->in.data.n && c->in.data.keys)
+		add_note(note, size, "sample=%zu/%zu", c->in.data.n, c->in.data.source_n);
 	if (strcmp(c->stage->experiment->numa, "local") != 0)
 		add_note(note, size, "numa=%s", c->stage->experiment->numa);
 	add_note(note, size, "cell=%016llx/%zu", (unsigned long long)k->hash,
@@ -273,14 +263,6 @@ static bool exchange(conduct *c, worker *w, const ldb_command *command, size_t r
 	return false;
 }
 
-static size_t set_number(const conduct *c, const worker *w, const ldb_workload *workload,
-			 ldb_mode mode)
-{
-	bool ordered = w->competitor->flags & LDB_ORDERED;
-	return (size_t)(ldb_query_find(&c->queries, workload, ordered, mode == LDB_CHAINED) -
-			c->queries.sets);
-}
-
 /* --- starting a worker ---------------------------------------------------------------------- */
 
 static bool start_process(conduct *c, worker *w)
@@ -289,9 +271,8 @@ static bool start_process(conduct *c, worker *w)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
 		return false;
 	const ldb_job job = {.competitor = w->competitor,
-			     .data = &c->data,
-			     .payload = &c->payload,
-			     .queries = &c->queries,
+			     .kind = c->kind,
+			     .inputs = &c->in,
 			     .pages = c->stage->pages,
 			     .memory_bytes = c->budget_bytes > c->used_bytes
 						     ? c->budget_bytes - c->used_bytes
@@ -318,14 +299,10 @@ static bool start_process(conduct *c, worker *w)
 /* Cells that this competitor can't do by design. */
 static void refuse_unsupported(conduct *c, worker *w)
 {
-	const uint32_t flags = w->competitor->flags;
-	if (c->duplicates && !(flags & LDB_DUPLICATES))
-		fail_worker(c, w, 1, LDB_ROW_UNSUPPORTED, "takes no duplicate keys");
 	for (size_t p = 0; p < c->point_count; p++) {
-		if (c->points[p].workload->kind == LDB_LOWER_BOUND && !(flags & LDB_ORDERED))
-			fail_cell(c, w, p, 1, LDB_ROW_UNSUPPORTED, "answers get, not lower bound");
-		if (c->points[p].threads > 1 && !(flags & LDB_THREADS))
-			fail_cell(c, w, p, 1, LDB_ROW_UNSUPPORTED, "reads by one thread only");
+		const char *why = c->kind->refusal(&c->in, w->competitor, &c->points[p]);
+		if (why)
+			fail_cell(c, w, p, 1, LDB_ROW_UNSUPPORTED, why);
 	}
 }
 
@@ -365,8 +342,8 @@ static void wake_reference(conduct *c, worker *w)
 /* False when the worker is gone; a wrong answer ends the cells of that mode. */
 static bool verify_mode(conduct *c, worker *w, ldb_mode mode)
 {
-	const ldb_command command = {
-		.kind = LDB_VERIFY, .mode = mode, .set = set_number(c, w, NULL, mode)};
+	ldb_command command = {.kind = LDB_VERIFY, .mode = mode};
+	c->kind->command(&c->in, w->competitor, &(ldb_point){NULL, mode, 1}, &command);
 	ldb_reply reply;
 	if (!exchange(c, w, &command, 1, &reply))
 		return false;
@@ -411,14 +388,14 @@ static size_t need_bytes(const conduct *c, const worker *w)
 static ldb_command pass_command(const conduct *c, const worker *w, size_t p, size_t ops,
 				size_t round)
 {
-	const point *at = &c->points[p];
-	return (ldb_command){.kind = LDB_PASS,
-			     .mode = at->mode,
-			     .set = set_number(c, w, at->workload, at->mode),
-			     .threads = at->threads,
-			     .ops = ops,
-			     .warm_ops = ops / 10,
-			     .round = round};
+	const ldb_point *at = &c->points[p];
+	ldb_command command = {.kind = LDB_PASS,
+			       .mode = at->mode,
+			       .threads = at->threads,
+			       .ops = ops,
+			       .round = round};
+	c->kind->command(&c->in, w->competitor, at, &command);
+	return command;
 }
 
 /* Finds how many lookups fill a pass; also warms the worker up. */
@@ -427,7 +404,12 @@ static void calibrate(conduct *c, worker *w, size_t p)
 	const ldb_experiment *e = c->stage->experiment;
 	cell *k = &w->cells[p];
 	const double target_ns = e->pass_ms * 1e6;
-	for (size_t ops = e->ops ? e->ops : 1024;;) {
+	const size_t fixed = c->kind->pass_ops(&c->in, &c->points[p]);
+	if (c->kind->builds_anew) {
+		k->ops = fixed;
+		return;
+	}
+	for (size_t ops = fixed ? fixed : 1024;;) {
 		const ldb_command command = pass_command(c, w, p, ops, 0);
 		ldb_reply reply;
 		if (!exchange(c, w, &command, 1, &reply))
@@ -438,7 +420,7 @@ static void calibrate(conduct *c, worker *w, size_t p)
 		}
 		k->ops = ops;
 		double factor = target_ns / (reply.elapsed_ns > 1 ? reply.elapsed_ns : 1);
-		if (e->ops || ops > (size_t)1 << 36)
+		if (fixed || ops > (size_t)1 << 36)
 			return;
 		if (factor <= 2) {
 			/* A little above, for a pass must not fall short. */
@@ -455,26 +437,22 @@ static const char *judge(const conduct *c, const worker *w, size_t p, const ldb_
 			 const ldb_reply *reply, ldb_row_status *status, char *why, size_t size)
 {
 	const bool real = !(w->competitor->flags & LDB_REFERENCE_ONLY);
-	const ldb_query_set *set = &c->queries.sets[command->set];
-	const double lookups = (double)command->ops * (double)command->threads;
-	uint64_t want = 0;
-	for (size_t t = 0; t < command->threads; t++)
-		want += ldb_query_sum(set, ldb_query_start(set, t, command->threads), command->ops);
 	*status = LDB_ROW_WRONG;
 	if (reply->status != LDB_ROW_OK) {
 		*status = reply->status;
 		return reply->note;
 	}
+	const uint64_t want = c->kind->expected(&c->in, command, reply);
 	if (real && reply->checksum != want) {
 		snprintf(why, size, "checksum %016llx, expected %016llx",
 			 (unsigned long long)reply->checksum, (unsigned long long)want);
 		return why;
 	}
-	double ns = reply->elapsed_ns / lookups,
-	       floor_ns = w->built.floor_ns / (double)c->points[p].threads;
+	const double ns = reply->elapsed_ns / reply->ops,
+		     floor_ns = w->built.floor_ns / (double)c->points[p].threads;
 	if (real && ns < 0.5 * floor_ns) {
 		snprintf(why, size,
-			 "%.3f ns per lookup is less than copying the answers takes (%.3f)", ns,
+			 "%.3f ns per operation is less than copying the answers takes (%.3f)", ns,
 			 floor_ns);
 		return why;
 	}
@@ -482,7 +460,7 @@ static const char *judge(const conduct *c, const worker *w, size_t p, const ldb_
 }
 
 /* Passes that had to share their CPUs are rows like others, but they say so. */
-static void note_disturbance(conduct *c, const point *at, const ldb_reply *reply, char *note,
+static void note_disturbance(conduct *c, const ldb_point *at, const ldb_reply *reply, char *note,
 			     size_t size)
 {
 	const long cpus = ldb_cpu_count();
@@ -498,15 +476,16 @@ static void note_disturbance(conduct *c, const point *at, const ldb_reply *reply
 	c->outcome->passes++;
 }
 
-static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_command *command,
-		   const ldb_reply *reply)
+static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_reply *reply)
 {
 	const ldb_experiment *e = c->stage->experiment;
-	const double lookups = (double)command->ops * (double)command->threads;
 	char note[1024] = "";
 	common_notes(c, w, &w->cells[p], &c->points[p], note, sizeof note);
-	if (*w->built.note)
+	const bool anew = c->kind->builds_anew;
+	if (*w->built.note && !anew)
 		add_note(note, sizeof note, "%s", w->built.note);
+	if (*reply->note)
+		add_note(note, sizeof note, "%s", reply->note);
 	add_note(note, sizeof note, "cpu_ns=%.0f", reply->cpu_ns);
 	note_disturbance(c, &c->points[p], reply, note, sizeof note);
 	if (reply->elapsed_ns < 100e6)
@@ -515,13 +494,17 @@ static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_comman
 			 : e->pass_ms < 100 ? "--pass-ms"
 					    : "faster than when calibrated");
 	ldb_row row = make_row(c, w, p, rep);
-	row.ops = lookups;
+	row.ops = reply->ops;
 	row.elapsed_ns = reply->elapsed_ns;
-	row.ns_per_op = reply->elapsed_ns / lookups;
-	row.build_ns = w->built.build_ns;
-	row.tune_ns = w->built.tune_ns;
-	row.index_bytes = w->built.index_bytes;
-	if (reply->index_bytes > 1.1 * w->built.index_bytes + 1e6) {
+	row.ns_per_op = reply->elapsed_ns / reply->ops;
+	row.build_ns = anew ? reply->build_ns : w->built.build_ns;
+	row.tune_ns = anew ? reply->tune_ns : w->built.tune_ns;
+	row.index_bytes = anew ? reply->index_bytes : w->built.index_bytes;
+	row.p50_ns = reply->p50_ns;
+	row.p99_ns = reply->p99_ns;
+	row.p999_ns = reply->p999_ns;
+	row.max_ns = reply->max_ns;
+	if (!anew && reply->index_bytes > 1.1 * w->built.index_bytes + 1e6) {
 		row.index_bytes = NAN; /* it was not finished when build came back */
 		add_note(note, sizeof note, "grows=%.0f bytes", reply->index_bytes);
 	}
@@ -533,8 +516,10 @@ static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_comman
 	row.status = LDB_ROW_OK;
 	row.note = note;
 	for (int i = 0; i < LDB_COUNTERS; i++)
-		row.counters[i] = reply->counters[i] / lookups;
+		row.counters[i] = reply->counters[i] / reply->ops;
 	append(c, &row);
+	if (c->kind->record && c->options->dir && c->status == LDB_OK)
+		c->status = c->kind->record(&c->in, &row, c->options->dir, c->err);
 }
 
 static void run_pass(conduct *c, worker *w, size_t p, size_t rep)
@@ -550,7 +535,7 @@ static void run_pass(conduct *c, worker *w, size_t p, size_t rep)
 	if (wrong)
 		fail_cell(c, w, p, rep, status, wrong);
 	else
-		record(c, w, p, rep, &command, &reply);
+		record(c, w, p, rep, &reply);
 }
 
 static double pass_seconds(const ldb_experiment *e)
@@ -576,14 +561,27 @@ static bool stopped(const conduct *c)
 	return interrupted || c->status != LDB_OK;
 }
 
+static void draw_round(conduct *c, uint64_t seed)
+{
+	if (c->kind->draw_round)
+		c->kind->draw_round(&c->in, seed);
+}
+
+static void draw_point(conduct *c, size_t p, uint64_t seed)
+{
+	if (c->kind->draw_point && is_open(c, p) && !stopped(c))
+		c->kind->draw_point(&c->in, &c->points[p], seed);
+}
+
 /* One pass of every worker at every point, workers shuffled at each. */
 static void run_round(conduct *c, worker **group, size_t count, size_t rep)
 {
 	const ldb_experiment *e = c->stage->experiment;
 	ldb_rng rng;
 	ldb_rng_seed(&rng, e->seed ^ ldb_mix64(rep * 1000003 + c->stage->n));
-	ldb_queries_draw(&c->queries, &c->data, &c->payload, ldb_rng_next(&rng));
+	draw_round(c, ldb_rng_next(&rng));
 	for (size_t p = 0; p < c->point_count; p++) {
+		draw_point(c, p, e->seed + rep);
 		for (size_t i = count; i > 1; i--) {
 			size_t j = ldb_rng_below(&rng, i);
 			worker *swap = group[i - 1];
@@ -593,8 +591,8 @@ static void run_round(conduct *c, worker **group, size_t count, size_t rep)
 		for (size_t i = 0; i < count && !stopped(c); i++) {
 			worker *w = group[i];
 			char size[32];
-			show(c, pass_seconds(e), "%s %s %s %s, round %zu of %zu", c->data.name,
-			     ldb_size_format(c->data.n, size), w->competitor->name,
+			show(c, pass_seconds(e), "%s %s %s %s, round %zu of %zu", c->in.data.name,
+			     ldb_size_format(c->in.data.n, size), w->competitor->name,
 			     ldb_mode_name(c->points[p].mode), rep, e->reps);
 			if (w->pid && !w->cells[p].ended)
 				run_pass(c, w, p, rep);
@@ -626,8 +624,8 @@ static size_t build_group(conduct *c, worker **group)
 		if (!must && c->used_bytes + need_bytes(c, w) > c->budget_bytes)
 			continue;
 		char size[32];
-		show(c, build_seconds(c->stage), "%s %s %s, building", c->data.name,
-		     ldb_size_format(c->data.n, size), w->competitor->name);
+		show(c, build_seconds(c->stage), "%s %s %s, building", c->in.data.name,
+		     ldb_size_format(c->in.data.n, size), w->competitor->name);
 		start_worker(c, w);
 		if (!w->pid)
 			continue;
@@ -642,14 +640,16 @@ static size_t build_group(conduct *c, worker **group)
 static void run_group(conduct *c, worker **group, size_t count)
 {
 	const ldb_experiment *e = c->stage->experiment;
-	ldb_queries_draw(&c->queries, &c->data, &c->payload, e->seed);
-	for (size_t p = 0; p < c->point_count; p++)
+	draw_round(c, e->seed);
+	for (size_t p = 0; p < c->point_count; p++) {
+		draw_point(c, p, e->seed);
 		for (size_t i = 0; i < count && !stopped(c); i++) {
-			show(c, 2 * pass_seconds(e), "%s %s, calibrating", c->data.name,
+			show(c, 2 * pass_seconds(e), "%s %s, calibrating", c->in.data.name,
 			     group[i]->competitor->name);
 			if (group[i]->pid && !group[i]->cells[p].ended)
 				calibrate(c, group[i], p);
 		}
+	}
 	for (size_t rep = 1; rep <= e->reps && !stopped(c); rep++)
 		run_round(c, group, count, rep);
 	for (size_t i = 0; i < count && !stopped(c); i++)
@@ -661,12 +661,12 @@ static void run_group(conduct *c, worker **group, size_t count)
 static void run_exhaustive(conduct *c, worker **group, size_t count)
 {
 	const ldb_experiment *e = c->stage->experiment;
-	const size_t chunk = c->queries.sets[c->queries.set_count - 1].count;
+	const size_t chunk = c->kind->verification_chunk;
 	size_t total = 1;
 	for (size_t first = 0; first < total && !stopped(c); first += chunk) {
-		total = ldb_queries_draw_verification(&c->queries, &c->data, first, true);
+		total = c->kind->draw_verification(&c->in, first, true);
 		show(c, build_seconds(c->stage) * (double)chunk / (double)total * (double)count,
-		     "%s, %zu of %zu queries", c->data.name, first, total);
+		     "%s, %zu of %zu queries", c->in.data.name, first, total);
 		for (size_t i = 0; i < count; i++)
 			for (size_t m = 0; m < e->mode_count && group[i]->pid; m++)
 				verify_mode(c, group[i], e->modes[m]);
@@ -678,8 +678,8 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 			good = good && !group[i]->cells[p].failed;
 		if (good && !(group[i]->competitor->flags & LDB_REFERENCE_ONLY))
 			printf("ok    %-14s %-16s %8s  %zu queries in %zu mode(s)\n",
-			       group[i]->competitor->name, c->data.name,
-			       ldb_size_format(c->data.n, size), total, e->mode_count);
+			       group[i]->competitor->name, c->in.data.name,
+			       ldb_size_format(c->in.data.n, size), total, e->mode_count);
 		for (size_t p = 0; p < c->point_count; p++)
 			group[i]->cells[p].ended = true;
 	}
@@ -688,21 +688,21 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 
 /* --- a stage -------------------------------------------------------------------------------- */
 
-static uint64_t cell_hash(const conduct *c, const ldb_competitor *competitor, const point *at)
+static uint64_t cell_hash(const conduct *c, const ldb_competitor *competitor, const ldb_point *at)
 {
 	const ldb_experiment *e = c->stage->experiment;
 	const ldb_dataset_options options = {.seed = e->seed, .key_bits = e->key_bits};
 	char text[2048];
-	int length =
-		snprintf(text, sizeof text,
-			 "%llx|%s|%s|%s|%llx|%s|%llx|%zu|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s",
-			 (unsigned long long)ldb_driver_hash(), e->experiment, competitor->label,
-			 competitor->params_text, (unsigned long long)competitor->code_hash,
-			 c->stage->dataset,
-			 (unsigned long long)ldb_dataset_stamp(c->stage->dataset, &options),
-			 c->stage->n, LDB_KEY_BITS, at->workload->name, ldb_mode_name(at->mode),
-			 at->threads, ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
-			 (unsigned long long)e->seed, e->ops, e->pass_ms, e->numa);
+	int length = snprintf(
+		text, sizeof text,
+		"%llx|%s|%s|%s|%llx|%s|%llx|%zu|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s|%g|%g",
+		(unsigned long long)ldb_driver_hash(), e->experiment, competitor->label,
+		competitor->params_text, (unsigned long long)competitor->code_hash,
+		c->stage->dataset,
+		(unsigned long long)ldb_dataset_stamp(c->stage->dataset, &options), c->stage->n,
+		LDB_KEY_BITS, at->workload->name, ldb_mode_name(at->mode), at->threads,
+		ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
+		(unsigned long long)e->seed, e->ops, e->pass_ms, e->numa, e->preload, e->rate);
 	return XXH3_64bits(text, (size_t)length);
 }
 
@@ -722,11 +722,11 @@ static bool lay_out(conduct *c)
 	c->workers = calloc(c->worker_count, sizeof *c->workers);
 	if (!c->points || !c->workers)
 		return false;
-	point *at = c->points;
+	ldb_point *at = c->points;
 	for (size_t w = 0; w < e->workload_count; w++)
 		for (size_t m = 0; m < e->mode_count; m++)
 			for (size_t t = 0; t < e->thread_count; t++)
-				*at++ = (point){&e->workloads[w], e->modes[m], e->threads[t]};
+				*at++ = (ldb_point){&e->workloads[w], e->modes[m], e->threads[t]};
 	for (size_t i = 0; i < c->worker_count; i++) {
 		worker *w = &c->workers[i];
 		w->competitor = &e->competitors[i];
@@ -756,9 +756,8 @@ static void clear_stage(conduct *c)
 	}
 	free(c->workers);
 	free(c->points);
-	ldb_queries_free(&c->queries);
-	ldb_payload_free(&c->payload);
-	ldb_dataset_free(&c->data);
+	c->kind->release(&c->in);
+	ldb_dataset_free(&c->in.data);
 	c->workers = NULL;
 	c->points = NULL;
 }
@@ -781,16 +780,15 @@ static bool load_stage(conduct *c)
 	ldb_error err;
 	c->budget_bytes = ldb_memory_budget(e);
 	ldb_numa_place(e->numa);
-	ldb_status status = ldb_dataset_load(s->dataset, s->n, &options, &c->data, &err);
-	if (status == LDB_OK)
-		status = ldb_payload_make(s->n, s->payload_bytes, s->pages, &c->payload, &err);
-	if (status == LDB_OK)
-		status = ldb_queries_make(e, &c->queries, &err);
+	ldb_status status = ldb_dataset_load(s->dataset, s->n, &options, &c->in.data, &err);
 	if (status == LDB_OK) {
-		c->duplicates = find_duplicates(&c->data);
+		c->in.duplicates = find_duplicates(&c->in.data);
+		status = c->kind->prepare(&c->in, &err);
+	}
+	if (status == LDB_OK) {
 		if (c->options->on_dataset)
-			c->options->on_dataset(c->options->user, &c->data);
-		c->used_bytes = s->n * (sizeof(ldb_key) + s->payload_bytes) + ldb_query_bytes(e);
+			c->options->on_dataset(c->options->user, &c->in.data);
+		c->used_bytes = s->n * sizeof(ldb_key) + c->kind->bytes(s);
 		if (c->budget_bytes > c->used_bytes + LDB_WORKER_BYTES)
 			return true;
 		status = ldb_fail(&err, LDB_OOM, "free some, or use a smaller size", s->dataset,
@@ -837,8 +835,8 @@ static void run_stage(conduct *c)
 	if (work && load_stage(c)) {
 		for (size_t i = 0; i < c->worker_count; i++)
 			refuse_unsupported(c, &c->workers[i]);
-		ldb_queries_draw_verification(&c->queries, &c->data, 0, false);
 		for (c->group = 1; !stopped(c) && stage_is_open(c); c->group++) {
+			c->kind->draw_verification(&c->in, 0, false);
 			size_t count = build_group(c, group);
 			if (c->options->exhaustive_only)
 				run_exhaustive(c, group, count);
@@ -884,7 +882,8 @@ ldb_status ldb_conduct(const ldb_plan *plan, const ldb_conduct_options *options,
 	for (size_t i = 0; i < count && status == LDB_OK && !interrupted; i++) {
 		if (i % options->shards != options->shard - 1)
 			continue;
-		c.stage = &stages[i];
+		c.stage = c.in.stage = &stages[i];
+		c.kind = ldb_kind_of(c.stage->experiment);
 		run_stage(&c);
 		status = c.status;
 	}

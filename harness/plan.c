@@ -10,13 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dataset.h"
+#include "kind.h"
 #include "machine.h"
 #include "names.h"
 #include "progress.h"
-#include "query.h"
 
-static const char *const mode_names[] = {"independent", "chained", "batched"};
+static const char *const mode_names[] = {"independent", "chained", "batched", "mixed"};
 
 const char *ldb_mode_name(ldb_mode mode)
 {
@@ -27,13 +26,21 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	{"index", "A,B:param=v,./x.so", "indexes that compete", false},
 	{"dataset", "D,..", "catalog names, SOSD files, tpch:TABLE.COLUMN@SF", false},
 	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)", false},
-	{"workload", "W,..", "uniform, zipf:0.99, sorted, hot:1, absent:50, lower_bound", true},
-	{"mode", "M,..", "independent, chained, batched", false},
+	{"workload", "W,..",
+	 "uniform, zipf:0.99, mix50, ycsb-a, .. (`ldbench list workloads`; default uniform)", true},
+	{"mode", "M,..", "independent, chained, batched; operations are always mixed", false},
 	{"pages", "P,..", "4k, thp, huge", false},
 	{"threads", "N,..", "threads that look up at the same time", true},
 	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64", true},
 	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)", true},
-	{"ops", "N", "lookups per pass and thread (default: as many as fill pass-ms)", true},
+	{"ops", "N",
+	 "lookups per pass and thread (default: as many as fill pass-ms); mixed: operations in all "
+	 "(default: as many as there are keys, 4M at most)",
+	 true},
+	{"preload", "PERCENT", "share of the keys that are there before updates (default 50)",
+	 true},
+	{"rate", "N", "operations per second of all threads, mixed only (default: full speed)",
+	 true},
 	{"pass-ms", "MS", "least length of a timed pass (default 100)", true},
 	{"seed", "N", "seed of generators, queries and shuffles (default 42)", false},
 	{"timeout", "S", "limit of a build or a pass before it is killed (default 600)", false},
@@ -154,6 +161,12 @@ static bool set_scalar(ldb_experiment *e, const char *name, const char *value, b
 	} else if (strcmp(name, "pass-ms") == 0) {
 		if ((*good = parse_number(value, 0.001, 1e6, &number)))
 			e->pass_ms = number;
+	} else if (strcmp(name, "preload") == 0) {
+		if ((*good = parse_number(value, 0.001, 100, &number)))
+			e->preload = number;
+	} else if (strcmp(name, "rate") == 0) {
+		if ((*good = ldb_size_parse(value, &n) && n <= 1000000000))
+			e->rate = (double)n;
 	} else if (strcmp(name, "timeout") == 0) {
 		if ((*good = parse_number(value, 0.01, 1e6, &number)))
 			e->timeout_s = number;
@@ -202,8 +215,8 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 static const char *mode_remedy(const char *word)
 {
 	static char text[96];
-	const char *near = ldb_nearest(word, mode_names, 3);
-	snprintf(text, sizeof text, "%s%s%sknown: independent, chained, batched",
+	const char *near = ldb_nearest(word, mode_names, LDB_MODES);
+	snprintf(text, sizeof text, "%s%s%sknown: independent, chained, batched, mixed",
 		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	return text;
 }
@@ -242,9 +255,9 @@ static const char *add_to_list(ldb_experiment *e, const char *name, const char *
 		add_once(e->workloads, sizeof e->workloads[0], &e->workload_count);
 	} else if (strcmp(name, "mode") == 0) {
 		int m = 0;
-		while (m < 3 && strcmp(word, mode_names[m]) != 0)
+		while (m < LDB_MODES && strcmp(word, mode_names[m]) != 0)
 			m++;
-		if (m == 3)
+		if (m == LDB_MODES)
 			return mode_remedy(word);
 		e->modes[e->mode_count] = (ldb_mode)m;
 		add_once(e->modes, sizeof e->modes[0], &e->mode_count);
@@ -318,8 +331,6 @@ static const ldb_experiment defaults = {
 	.experiment = "run",
 	.workloads = {{.kind = LDB_UNIFORM, .name = "uniform"}},
 	.workload_count = 1,
-	.modes = {LDB_INDEPENDENT},
-	.mode_count = 1,
 	.pages = {LDB_PAGES_THP},
 	.page_count = 1,
 	.threads = {1},
@@ -329,6 +340,7 @@ static const ldb_experiment defaults = {
 	.reps = 10,
 	.seed = 42,
 	.pass_ms = 100,
+	.preload = 50,
 	.timeout_s = 600,
 	.numa = "local",
 };
@@ -570,6 +582,30 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 			"reference", "'%s' is not among the competitors", e->reference);
 }
 
+/* Operations are one mode, lookups the three others; an experiment has either. */
+static ldb_status settle_modes(ldb_experiment *e, ldb_error *err)
+{
+	const bool mixed = e->workloads[0].kind == LDB_OPERATIONS;
+	for (size_t i = 1; i < e->workload_count; i++)
+		if ((e->workloads[i].kind == LDB_OPERATIONS) != mixed)
+			return ldb_fail(err, LDB_INVALID, "give each an experiment of its own",
+					e->experiment, "'%s' changes the index, '%s' only reads it",
+					e->workloads[mixed ? 0 : i].name,
+					e->workloads[mixed ? i : 0].name);
+	if (!e->mode_count)
+		e->modes[e->mode_count++] = mixed ? LDB_MIXED : LDB_INDEPENDENT;
+	for (size_t i = 0; i < e->mode_count; i++)
+		if ((e->modes[i] == LDB_MIXED) != mixed)
+			return ldb_fail(err, LDB_INVALID,
+					mixed ? "leave out --mode" : "use a workload like mix50",
+					"--mode", "'%s' doesn't go with workload '%s'",
+					ldb_mode_name(e->modes[i]), e->workloads[0].name);
+	if (e->rate > 0 && !mixed)
+		return ldb_fail(err, LDB_INVALID, "use a workload like mix50, or leave it out",
+				"--rate", "workload '%s' runs at full speed", e->workloads[0].name);
+	return LDB_OK;
+}
+
 static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
 {
 	if (!e->dataset_count)
@@ -656,8 +692,9 @@ size_t ldb_stage_bytes(const ldb_stage *stage)
 		if (i != reference && e->competitors[i].peak_bytes_per_key > most)
 			most = e->competitors[i].peak_bytes_per_key;
 	most += e->competitors[reference].peak_bytes_per_key;
-	double keys = (double)stage->n * (double)(sizeof(ldb_key) + stage->payload_bytes);
-	return (size_t)(keys + (double)stage->n * most) + ldb_query_bytes(e) + 2 * LDB_WORKER_BYTES;
+	double keys = (double)stage->n * (double)sizeof(ldb_key);
+	return (size_t)(keys + (double)stage->n * most) + ldb_kind_of(e)->bytes(stage) +
+	       2 * LDB_WORKER_BYTES;
 }
 
 size_t ldb_memory_budget(const ldb_experiment *e)
@@ -706,7 +743,9 @@ ldb_status ldb_plan_make(const char *config, const ldb_setting *settings, size_t
 				       settings[i].value, false, err);
 	for (size_t j = 0; j < out->count && status == LDB_OK; j++) {
 		ldb_experiment *e = &out->experiments[j];
-		status = open_competitors(e, err);
+		status = settle_modes(e, err);
+		if (status == LDB_OK)
+			status = open_competitors(e, err);
 		if (status == LDB_OK)
 			status = check_sizes(e, err);
 		if (status == LDB_IO && e->optional && out->count > 1) {

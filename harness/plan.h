@@ -20,7 +20,7 @@
 #include "registry.h"
 #include "workload.h"
 
-typedef enum { LDB_INDEPENDENT, LDB_CHAINED, LDB_BATCHED } ldb_mode;
+typedef enum { LDB_INDEPENDENT, LDB_CHAINED, LDB_BATCHED, LDB_MIXED, LDB_MODES } ldb_mode;
 const char *ldb_mode_name(ldb_mode mode);
 
 enum { LDB_MAX_LIST = 64 };
@@ -32,7 +32,7 @@ typedef struct {
 	char datasets[LDB_MAX_LIST][512];
 	size_t sizes[LDB_MAX_LIST]; /* 0: as many as there are */
 	ldb_workload workloads[LDB_MAX_LIST];
-	ldb_mode modes[4]; /* one more than there are, for the one being added */
+	ldb_mode modes[LDB_MODES + 1]; /* one more than there are, for the one being added */
 	ldb_pages pages[4];
 	size_t threads[LDB_MAX_LIST];
 	size_t payloads[4]; /* bytes: 0, 8 or 64 */
@@ -41,6 +41,8 @@ typedef struct {
 	size_t reps, ops; /* ops 0: calibrated to pass_ms */
 	uint64_t seed;
 	double pass_ms, timeout_s;
+	double preload;              /* share of keys that are there before updates, in percent */
+	double rate;                 /* operations per second of all threads; 0: at full speed */
 	size_t memory_bytes;         /* 0: what the machine has free */
 	int key_bits;                /* of files without a suffix; 0: none given */
 	char numa[16];               /* "local", "interleave" or a node number */

@@ -7,7 +7,7 @@
 
 #include "rng.h"
 
-enum { MOST_QUERIES = 1 << 20, VERIFY_QUERIES = 200000 };
+enum { MOST_QUERIES = 1 << 20, VERIFY_QUERIES = LDB_VERIFY_QUERIES };
 
 static size_t queries_per_set(const ldb_experiment *e)
 {

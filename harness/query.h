@@ -11,7 +11,8 @@
 #include "dataset.h"
 #include "plan.h"
 
-enum { LDB_MAX_THREADS = 256 };
+/* Queries of the verification that are drawn at a time. */
+enum { LDB_VERIFY_QUERIES = 200000 };
 
 /* Records of payload_bytes each, read after a hit: words of 8 bytes, the record of value v first.
  */

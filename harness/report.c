@@ -138,7 +138,7 @@ static bool print_block(FILE *f, table *t, const char *block)
 		}
 		qsort(all, count, sizeof *all, compare_contenders);
 	}
-	fprintf(f, "\n%s: ns per lookup, median of the rounds\n%-32s", block, "keys");
+	fprintf(f, "\n%s: ns per operation, median of the rounds\n%-32s", block, "keys");
 	for (size_t j = 0; j < size_count; j++) {
 		char size[32];
 		fprintf(f, " %9s", ldb_size_format(sizes[j], size));

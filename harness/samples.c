@@ -33,6 +33,7 @@ const char *ldb_row_status_name(ldb_row_status status)
 ldb_row ldb_row_empty(void)
 {
 	ldb_row row = {.experiment = "",
+		       .family = "index",
 		       .name = "",
 		       .params = "",
 		       .dataset = "",
@@ -47,6 +48,10 @@ ldb_row ldb_row_empty(void)
 		       .tune_ns = NAN,
 		       .index_bytes = NAN,
 		       .peak_rss_bytes = NAN,
+		       .p50_ns = NAN,
+		       .p99_ns = NAN,
+		       .p999_ns = NAN,
+		       .max_ns = NAN,
 		       .err_log2_mean = NAN,
 		       .err_max = NAN};
 	for (int i = 0; i < LDB_COUNTERS; i++)
@@ -72,22 +77,32 @@ static void put_raw(line *l, const char *text)
 	l->length += length;
 }
 
+char *ldb_csv_field(const char *text, char *out, size_t size)
+{
+	const bool quoted = text[strcspn(text, ",\"\r\n")];
+	size_t length = 0;
+	if (quoted)
+		out[length++] = '"';
+	for (; *text && length + 4 <= size; text++) {
+		if (*text == '"')
+			out[length++] = '"';
+		out[length++] = *text == '\n' || *text == '\r' ? ' ' : *text;
+	}
+	if (quoted)
+		out[length++] = '"';
+	out[length] = '\0';
+	return out;
+}
+
 static void put_text(line *l, const char *text)
 {
+	char field[2 * sizeof l->text];
 	if (l->started)
 		put_raw(l, ",");
 	l->started = true;
-	if (!text[strcspn(text, ",\"\r\n")]) {
-		put_raw(l, text);
-		return;
-	}
-	char c[2] = "";
-	put_raw(l, "\"");
-	for (; *text; text++) {
-		c[0] = *text == '\n' || *text == '\r' ? ' ' : *text;
-		put_raw(l, *text == '"' ? "\"\"" : c);
-	}
-	put_raw(l, "\"");
+	if (strlen(text) > sizeof l->text)
+		l->full = true;
+	put_raw(l, ldb_csv_field(text, field, sizeof field));
 }
 
 static void put_number(line *l, double value)
@@ -136,7 +151,7 @@ ldb_status ldb_samples_append(ldb_samples *s, const ldb_row *row, ldb_error *err
 {
 	line l = {.length = 0};
 	put_text(&l, row->experiment);
-	put_text(&l, "index");
+	put_text(&l, row->family);
 	put_text(&l, row->name);
 	put_text(&l, row->params);
 	put_text(&l, row->dataset);
@@ -155,8 +170,10 @@ ldb_status ldb_samples_append(ldb_samples *s, const ldb_row *row, ldb_error *err
 	put_number(&l, row->tune_ns);
 	put_number(&l, row->index_bytes);
 	put_number(&l, row->peak_rss_bytes);
-	for (int i = 0; i < 4; i++)
-		put_text(&l, ""); /* p50 .. max: sampled operations, which reads in bulk have not */
+	put_number(&l, row->p50_ns);
+	put_number(&l, row->p99_ns);
+	put_number(&l, row->p999_ns);
+	put_number(&l, row->max_ns);
 	put_number(&l, row->err_log2_mean);
 	put_number(&l, row->err_max);
 	char checksum[24] = "";

@@ -26,10 +26,11 @@ enum { LDB_COUNTERS = 9 }; /* the last nine columns, in their order */
 extern const char *const ldb_counter_names[LDB_COUNTERS];
 
 typedef struct {
-	const char *experiment, *name, *params, *dataset, *workload, *mode, *pages;
+	const char *experiment, *family, *name, *params, *dataset, *workload, *mode, *pages;
 	size_t n, threads, payload_bytes;
 	size_t rep; /* from 1 */
 	double ops, elapsed_ns, ns_per_op, build_ns, tune_ns, index_bytes, peak_rss_bytes;
+	double p50_ns, p99_ns, p999_ns, max_ns; /* latency of sampled operations */
 	double err_log2_mean, err_max;
 	uint64_t checksum;
 	bool has_checksum;
@@ -37,6 +38,9 @@ typedef struct {
 	const char *note;
 	double counters[LDB_COUNTERS]; /* per operation */
 } ldb_row;
+
+/* `text` as a field of a CSV line, quoted where need be, cut at `size`; returns out. */
+char *ldb_csv_field(const char *text, char *out, size_t size);
 
 /* A row with every number not available. */
 ldb_row ldb_row_empty(void);

@@ -6,7 +6,8 @@
 #ifndef LDB_WORKER_H
 #define LDB_WORKER_H
 
-#include "query.h"
+#include "memory.h"
+#include "plan.h"
 #include "samples.h"
 
 typedef enum { LDB_BUILD, LDB_VERIFY, LDB_PASS } ldb_command_kind;
@@ -14,7 +15,7 @@ typedef enum { LDB_BUILD, LDB_VERIFY, LDB_PASS } ldb_command_kind;
 typedef struct {
 	ldb_command_kind kind;
 	ldb_mode mode;       /* VERIFY, PASS */
-	size_t set;          /* VERIFY, PASS: number of the query set */
+	size_t set;          /* VERIFY, PASS: reads: number of the query set */
 	size_t threads, ops; /* PASS: ops per thread */
 	size_t warm_ops;     /* PASS: untimed lookups of each thread before */
 	size_t round;        /* PASS: chooses the counter group */
@@ -28,26 +29,41 @@ typedef struct {
 	double build_ns, tune_ns, index_bytes, err_log2_mean, err_max;
 	double huge_share; /* of large mappings; < 0: not known */
 	double floor_ns;   /* what the harness itself costs per lookup */
-	/* PASS */
-	double elapsed_ns, cpu_ns, own_cpu_ns, peak_rss_bytes; /* index_bytes too: it may grow */
+	double peak_rss_bytes;
+	/* PASS; build_ns and index_bytes too, where it builds anew or grows */
+	double ops, elapsed_ns, cpu_ns, own_cpu_ns;
+	size_t repeats;                         /* of a stream that is shorter than a pass */
+	double p50_ns, p99_ns, p999_ns, max_ns; /* of sampled operations */
 	uint64_t checksum;
 	double counters[LDB_COUNTERS]; /* totals */
 } ldb_reply;
 
+struct ldb_kind;
+struct ldb_inputs;
+
 typedef struct {
 	const ldb_competitor *competitor;
-	const ldb_dataset *data;
-	const ldb_payload *payload;
-	const ldb_queries *queries;
+	const struct ldb_kind *kind;
+	const struct ldb_inputs *inputs;
 	ldb_pages pages;
 	size_t memory_bytes; /* most that ldb_alloc may hold, not 0 */
 	size_t first_cpu;    /* threads are pinned from this one on, counted from the last down */
+	size_t held_before;  /* by ldb_alloc, before anything was built; set in the worker */
 } ldb_job;
 
 /* Serves commands from the socket until it closes. Never returns. */
 void ldb_worker_main(int socket, const ldb_job *job) __attribute__((noreturn));
 
-/* Pins this thread to the i-th last of the CPUs it may use. */
-void ldb_pin(size_t i);
+/*
+ * Builds the competitor's index over keys[0..n) and fills what is known then: status, note,
+ * build_ns, tune_ns, index_bytes, huge_share. *self is NULL when it failed.
+ */
+void ldb_build_index(const ldb_job *job, const ldb_key *keys, size_t n, bool validate, void **self,
+		     ldb_reply *reply);
+
+ldb_row_status ldb_row_status_of(ldb_status status);
+
+/* A field of /proc/self/status: "VmHWM:" in kB; 0 where there is none. */
+size_t ldb_status_kb(const char *field);
 
 #endif

@@ -1,136 +1,110 @@
 /* Drawing of queries (workload.h). */
 #include "workload.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "names.h"
 #include "rng.h"
+#include "zipf.h"
 
 static const struct {
 	const char *name;
 	const char *unit; /* NULL: takes no value */
 	double def, min, max;
+	const char *about;
 } kinds[] = {
-	[LDB_UNIFORM] = {"uniform", NULL, 0, 0, 0},
-	[LDB_ZIPF] = {"zipf", "theta", 0.99, 0, 5},
-	[LDB_SORTED] = {"sorted", NULL, 0, 0, 0},
-	[LDB_HOT] = {"hot", "percent", 1, 0, 100},
-	[LDB_ABSENT] = {"absent", "percent", 50, 0, 100},
-	[LDB_LOWER_BOUND] = {"lower_bound", NULL, 0, 0, 0},
+	[LDB_UNIFORM] = {"uniform", NULL, 0, 0, 0, "present keys, each rank alike"},
+	[LDB_ZIPF] = {"zipf", "theta", 0.99, 0, 5,
+		      "present keys by Zipf's law (0.99), popular ones scattered"},
+	[LDB_SORTED] = {"sorted", NULL, 0, 0, 0, "present keys in ascending order"},
+	[LDB_HOT] = {"hot", "percent", 1, 0, 100,
+		     "90 % of lookups in that contiguous percent of the keys (1)"},
+	[LDB_ABSENT] = {"absent", "percent", 50, 0, 100,
+			"that share of absent keys (50), each gap alike"},
+	[LDB_LOWER_BOUND] = {"lower_bound", NULL, 0, 0, 0, "keys between their neighbours"},
 };
-enum { KINDS = sizeof kinds / sizeof *kinds };
+enum { KINDS = sizeof kinds / sizeof *kinds, MOST_NAMES = 64 };
+
+/* Names of all workloads; returns how many. */
+static size_t workload_names(const char *names[MOST_NAMES])
+{
+	size_t count = 0;
+	for (int i = 0; i < KINDS; i++)
+		names[count++] = kinds[i].name;
+	for (const ldb_mix *m = ldb_mixes; m->name && count < MOST_NAMES; m++)
+		names[count++] = m->name;
+	return count;
+}
+
+static ldb_status unknown_workload(const char *text, size_t length, ldb_error *err)
+{
+	const char *names[MOST_NAMES];
+	char word[32], remedy[160];
+	snprintf(word, sizeof word, "%.*s", length < 31 ? (int)length : 31, text);
+	const char *near = ldb_nearest(word, names, workload_names(names));
+	snprintf(remedy, sizeof remedy, "%s%s%s`ldbench list workloads` shows all",
+		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
+	return ldb_fail(err, LDB_INVALID, remedy, "--workload", "unknown workload '%s'", text);
+}
+
+static bool is_word(const char *name, const char *text, size_t length)
+{
+	return strlen(name) == length && strncmp(name, text, length) == 0;
+}
 
 ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *err)
 {
 	const char *colon = strchr(text, ':');
-	size_t length = colon ? (size_t)(colon - text) : strlen(text);
+	const size_t length = colon ? (size_t)(colon - text) : strlen(text);
 	int k = 0;
-	while (k < KINDS &&
-	       (strlen(kinds[k].name) != length || strncmp(kinds[k].name, text, length) != 0))
+	while (k < KINDS && !is_word(kinds[k].name, text, length))
 		k++;
-	if (k == KINDS) {
-		const char *names[KINDS];
-		for (int i = 0; i < KINDS; i++)
-			names[i] = kinds[i].name;
-		char word[32], remedy[160];
-		snprintf(word, sizeof word, "%.*s", length < 31 ? (int)length : 31, text);
-		const char *near = ldb_nearest(word, names, KINDS);
-		snprintf(remedy, sizeof remedy,
-			 "%s%s%sknown: uniform, zipf, sorted, hot, absent, lower_bound",
-			 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
-		return ldb_fail(err, LDB_INVALID, remedy, "--workload", "unknown workload '%s'",
-				text);
-	}
-	out->kind = (ldb_workload_kind)k;
-	out->value = kinds[k].def;
+	const ldb_mix *mix = ldb_mixes;
+	while (mix->name && !is_word(mix->name, text, length))
+		mix++;
+	if (k == KINDS && !mix->name)
+		return unknown_workload(text, length, err);
+	const bool reads = k < KINDS;
+	const char *name = reads ? kinds[k].name : mix->name;
+	const char *unit = reads ? kinds[k].unit : mix->scan ? "length" : NULL;
+	const double min = reads ? kinds[k].min : 1, max = reads ? kinds[k].max : 1e6;
+	out->kind = reads ? (ldb_workload_kind)k : LDB_OPERATIONS;
+	out->mix = reads ? NULL : mix;
+	out->value = reads ? kinds[k].def : mix->scan_length;
+	if (!reads && mix->choice != LDB_CHOOSE_UNIFORM)
+		unit = NULL; /* as published */
 	if (colon) {
 		char *end, remedy[96];
 		out->value = strtod(colon + 1, &end);
 		snprintf(remedy, sizeof remedy,
-			 kinds[k].unit ? "write %s:%s with a %s from %g to %g" : "write just %s",
-			 kinds[k].name, kinds[k].unit, kinds[k].unit, kinds[k].min, kinds[k].max);
-		if (!kinds[k].unit || end == colon + 1 || *end || !(out->value >= kinds[k].min) ||
-		    !(out->value <= kinds[k].max))
+			 unit ? "write %s:%s with a %s from %g to %g" : "write just %s", name, unit,
+			 unit, min, max);
+		if (!unit || end == colon + 1 || *end || !(out->value >= min) ||
+		    !(out->value <= max))
 			return ldb_fail(err, LDB_INVALID, remedy, "--workload", "'%s'", text);
 	}
-	if (kinds[k].unit)
-		snprintf(out->name, sizeof out->name, "%s:%g", kinds[k].name, out->value);
+	if (unit)
+		snprintf(out->name, sizeof out->name, "%s:%g", name, out->value);
 	else
-		snprintf(out->name, sizeof out->name, "%s", kinds[k].name);
+		snprintf(out->name, sizeof out->name, "%s", name);
 	return LDB_OK;
 }
 
-/*
- * Zipf over 1..n by rejection-inversion (Hoermann, Derflinger 1996, "Rejection-inversion to
- * generate variates from monotone discrete distributions"): exact for any n in O(1) memory.
- */
-typedef struct {
-	double theta, h_first, h_last, shift;
-	size_t n;
-} zipf;
-
-/* (e^x - 1) / x and log(1 + x) / x, both 1 at 0: they make theta = 1 no special case. */
-static double expm1_over(double x)
+void ldb_workloads_list(FILE *to)
 {
-	return fabs(x) > 1e-8 ? expm1(x) / x : 1 + x / 2;
-}
-
-static double log1p_over(double x)
-{
-	return fabs(x) > 1e-8 ? log1p(x) / x : 1 - x / 2;
-}
-
-/* Antiderivative of x^-theta, and its inverse. */
-static double zipf_h(const zipf *z, double x)
-{
-	double log_x = log(x);
-	return expm1_over((1 - z->theta) * log_x) * log_x;
-}
-
-static double zipf_h_inverse(const zipf *z, double y)
-{
-	double t = y * (1 - z->theta);
-	return exp(log1p_over(t < -1 ? -1 : t) * y);
-}
-
-static zipf zipf_make(size_t n, double theta)
-{
-	zipf z = {.theta = theta, .n = n};
-	z.h_first = zipf_h(&z, 1.5) - 1;
-	z.h_last = zipf_h(&z, (double)n + 0.5);
-	z.shift = 2 - zipf_h_inverse(&z, zipf_h(&z, 2.5) - exp(-theta * log(2)));
-	return z;
-}
-
-static size_t zipf_draw(const zipf *z, ldb_rng *rng)
-{
-	for (;;) {
-		double u = z->h_last + ldb_rng_unit(rng) * (z->h_first - z->h_last);
-		double x = zipf_h_inverse(z, u);
-		double rounded = floor(x + 0.5);
-		size_t k = rounded < 1 ? 1 : rounded > (double)z->n ? z->n : (size_t)rounded;
-		if ((double)k - x <= z->shift ||
-		    u >= zipf_h(z, (double)k + 0.5) - exp(-z->theta * log((double)k)))
-			return k;
+	char word[40];
+	for (int i = 0; i < KINDS; i++) {
+		snprintf(word, sizeof word, kinds[i].unit ? "%s[:%s]" : "%s", kinds[i].name,
+			 kinds[i].unit);
+		fprintf(to, "%-16s %s\n", word, kinds[i].about);
 	}
-}
-
-/* A multiplier that is coprime to n, so that k -> k * m mod n scatters without collisions. */
-static size_t scatter_multiplier(size_t n)
-{
-	size_t m = (size_t)(0.6180339887498949 * (double)n) | 1;
-	for (;; m++) {
-		size_t a = n, b = m % n;
-		while (b) {
-			size_t r = a % b;
-			a = b;
-			b = r;
-		}
-		if (a == 1)
-			return m;
+	for (const ldb_mix *m = ldb_mixes; m->name; m++) {
+		snprintf(word, sizeof word,
+			 m->scan && m->choice == LDB_CHOOSE_UNIFORM ? "%s[:length]" : "%s",
+			 m->name);
+		fprintf(to, "%-16s %s\n", word, m->about);
 	}
 }
 
@@ -183,7 +157,7 @@ static ldb_key draw_between(const ldb_key *keys, size_t n, ldb_rng *rng, size_t 
 typedef struct {
 	const ldb_workload *w;
 	size_t n, count, hot_start, hot_n, multiplier, gap;
-	zipf z;
+	ldb_zipf z;
 	ldb_rng rng;
 } drawer;
 
@@ -191,7 +165,7 @@ static size_t draw_rank(drawer *d, size_t i)
 {
 	switch (d->w->kind) {
 	case LDB_ZIPF:
-		return (size_t)((unsigned __int128)zipf_draw(&d->z, &d->rng) * d->multiplier %
+		return (size_t)((unsigned __int128)ldb_zipf_draw(&d->z, &d->rng) * d->multiplier %
 				d->n);
 	case LDB_SORTED: {
 		double at = ((double)i + ldb_rng_unit(&d->rng) - 0x1p-53) / (double)d->count;
@@ -213,8 +187,8 @@ void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uin
 	drawer d = {.w = w, .n = n, .count = count, .multiplier = 1, .gap = SIZE_MAX};
 	ldb_rng_seed(&d.rng, seed);
 	if (w->kind == LDB_ZIPF) {
-		d.z = zipf_make(n, w->value);
-		d.multiplier = scatter_multiplier(n);
+		d.z = ldb_zipf_make(n, w->value);
+		d.multiplier = ldb_scatter_multiplier(n);
 	} else if (w->kind == LDB_HOT) {
 		size_t share = (size_t)(w->value / 100 * (double)n);
 		d.hot_n = share < 1 ? 1 : share;

@@ -10,14 +10,18 @@
  * absent[:percent]  that share (default 50) of absent keys, each gap alike, the others uniform
  * lower_bound   keys between their neighbours: each rank alike, then uniform in (key[r-1], key[r]]
  *
+ * Further workloads are mixes of operations that change the index: stream.h.
+ *
  * An ordered index answers lower bound, a hash table get; both kinds of answers are known here.
  */
 #ifndef LDB_WORKLOAD_H
 #define LDB_WORKLOAD_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "ldb/index.h"
+#include "stream.h"
 
 typedef enum {
 	LDB_UNIFORM,
@@ -26,15 +30,19 @@ typedef enum {
 	LDB_HOT,
 	LDB_ABSENT,
 	LDB_LOWER_BOUND,
+	LDB_OPERATIONS, /* a stream of them, by a mix: stream.h */
 } ldb_workload_kind;
 
 typedef struct {
 	ldb_workload_kind kind;
-	double value;  /* theta or percent */
+	double value; /* theta, percent or length */
+	const ldb_mix *mix;
 	char name[32]; /* as it stands in the CSV: "zipf:0.99" */
 } ldb_workload;
 
 ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *err);
+/* One line each, for `ldbench list workloads`. */
+void ldb_workloads_list(FILE *to);
 
 /* Fills q[0..count) from keys[0..n), n > 0, and the lower bound rank of each; the same for the same
  * seed. */

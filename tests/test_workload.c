@@ -571,6 +571,10 @@ static void test_parse(void **state)
 		{"absent", "absent:50", LDB_ABSENT, 50},
 		{"absent:100", "absent:100", LDB_ABSENT, 100},
 		{"lower_bound", "lower_bound", LDB_LOWER_BOUND, 0},
+		{"mix50", "mix50", LDB_OPERATIONS, 0},
+		{"ycsb-e", "ycsb-e", LDB_OPERATIONS, 100},
+		{"scan", "scan:100", LDB_OPERATIONS, 100},
+		{"scan:1000", "scan:1000", LDB_OPERATIONS, 1000},
 	};
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
 		ldb_workload w;
@@ -586,14 +590,14 @@ static void test_parse(void **state)
 	const struct {
 		const char *text, *remedy;
 	} wrong[] = {
-		{"", "known: uniform"},
-		{":", "known: uniform"},
-		{":0.5", "known: uniform"},
+		{"", "list workloads"},
+		{":", "list workloads"},
+		{":0.5", "list workloads"},
 		{"zip", "did you mean zipf?"},
 		{"zipff:0.99", "did you mean zipf?"},
 		{"unifrom", "did you mean uniform?"},
 		{"bound", "did you mean lower_bound?"},
-		{"xyzzy", "known: uniform"},
+		{"xyzzy", "list workloads"},
 		{" zipf", "did you mean zipf?"},
 		{"uniform:1", "write just uniform"},
 		{"sorted:", "write just sorted"},
@@ -610,6 +614,10 @@ static void test_parse(void **state)
 		{"hot:1%", "from 0 to 100"},
 		{"absent:-1", "from 0 to 100"},
 		{"absent:1e9", "from 0 to 100"},
+		{"mix55", "did you mean mix95"},
+		{"mix50:1", "write just mix50"},
+		{"ycsb-e:10", "write just ycsb-e"},
+		{"scan:0", "from 1 to 1e+06"},
 	};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		ldb_workload w;

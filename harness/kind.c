@@ -1,0 +1,7 @@
+/* Which kind of work an experiment is (kind.h). */
+#include "kind.h"
+
+const ldb_kind *ldb_kind_of(const ldb_experiment *e)
+{
+	return e->workloads[0].kind == LDB_OPERATIONS ? &ldb_mixed : &ldb_reads;
+}

@@ -1,0 +1,293 @@
+/*
+ * Reads: lookups of a built index, in three modes, as a kind of work (kind.h). Queries and what
+ * must be answered are drawn by the conductor (query.h); this asks them.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "kind.h"
+#include "lanes.h"
+#include "query.h"
+
+enum { BLOCK = 1024 }; /* queries per call of a competitor: queries and answers fit in L1 */
+
+typedef struct {
+	ldb_payload payload;
+	ldb_queries queries;
+} reads;
+
+/* --- the conductor's side --------------------------------------------------------------------- */
+
+static size_t reads_bytes(const ldb_stage *s)
+{
+	return s->n * s->payload_bytes + ldb_query_bytes(s->experiment);
+}
+
+static void reads_release(ldb_inputs *in)
+{
+	reads *r = in->own;
+	if (!r)
+		return;
+	ldb_queries_free(&r->queries);
+	ldb_payload_free(&r->payload);
+	free(r);
+	in->own = NULL;
+}
+
+static ldb_status reads_prepare(ldb_inputs *in, ldb_error *err)
+{
+	const ldb_stage *s = in->stage;
+	reads *r = calloc(1, sizeof *r);
+	if (!r)
+		return ldb_fail_oom(err, "queries", sizeof *r);
+	in->own = r;
+	ldb_status status = ldb_payload_make(s->n, s->payload_bytes, s->pages, &r->payload, err);
+	if (status == LDB_OK)
+		status = ldb_queries_make(s->experiment, &r->queries, err);
+	return status;
+}
+
+static const char *reads_refusal(const ldb_inputs *in, const ldb_competitor *who,
+				 const ldb_point *at)
+{
+	if (in->duplicates && !(who->flags & LDB_DUPLICATES))
+		return "takes no duplicate keys";
+	if (at->workload->kind == LDB_LOWER_BOUND && !(who->flags & LDB_ORDERED))
+		return "answers get, not lower bound";
+	if (at->threads > 1 && !(who->flags & LDB_THREADS))
+		return "reads by one thread only";
+	return NULL;
+}
+
+static void reads_draw_round(ldb_inputs *in, uint64_t seed)
+{
+	reads *r = in->own;
+	ldb_queries_draw(&r->queries, &in->data, &r->payload, seed);
+}
+
+static size_t reads_draw_verification(ldb_inputs *in, size_t first, bool exhaustive)
+{
+	reads *r = in->own;
+	return ldb_queries_draw_verification(&r->queries, &in->data, first, exhaustive);
+}
+
+static void reads_command(const ldb_inputs *in, const ldb_competitor *who, const ldb_point *at,
+			  ldb_command *out)
+{
+	const reads *r = in->own;
+	const bool ordered = who->flags & LDB_ORDERED;
+	out->set = (size_t)(ldb_query_find(&r->queries, at->workload, ordered,
+					   at->mode == LDB_CHAINED) -
+			    r->queries.sets);
+	out->warm_ops = out->ops / 10;
+}
+
+static size_t reads_pass_ops(const ldb_inputs *in, const ldb_point *at)
+{
+	(void)at;
+	return in->stage->experiment->ops;
+}
+
+static uint64_t reads_expected(const ldb_inputs *in, const ldb_command *c, const ldb_reply *reply)
+{
+	const reads *r = in->own;
+	const ldb_query_set *set = &r->queries.sets[c->set];
+	uint64_t want = 0;
+	(void)reply;
+	for (size_t t = 0; t < c->threads; t++)
+		want += ldb_query_sum(set, ldb_query_start(set, t, c->threads), c->ops);
+	return want;
+}
+
+/* --- in the worker ---------------------------------------------------------------------------- */
+
+/* Asks `ops` queries of the set from `start` on, cyclic; returns the checksum of the answers. */
+static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *set, ldb_mode mode,
+		    size_t start, size_t ops)
+{
+	const ldb_index *index = job->competitor->index;
+	const reads *r = job->inputs->own;
+	_Alignas(64) ldb_val out[BLOCK];
+	ldb_val carry = set->answer[start ? start - 1 : set->count - 1];
+	void (*lookup)(const void *, const ldb_key *, size_t, ldb_val *) = index->lookup;
+	if (mode == LDB_BATCHED && index->lookup_batch)
+		lookup = index->lookup_batch;
+	uint64_t sum = 0;
+	for (size_t done = 0, at = start; done < ops;) {
+		size_t length = ops - done < BLOCK ? ops - done : BLOCK;
+		if (length > set->count - at)
+			length = set->count - at;
+		if (mode == LDB_CHAINED) {
+			index->chase(self, set->q + at, length, carry, out);
+			carry = out[length - 1];
+		} else {
+			lookup(self, set->q + at, length, out);
+		}
+		sum += ldb_fold(set->q + at, out, length, &r->payload);
+		done += length;
+		at += length;
+		if (at == set->count)
+			at = 0;
+	}
+	return sum;
+}
+
+/* A pass: what its lanes ask, and what was answered. */
+typedef struct {
+	const ldb_job *job;
+	const void *self;
+	const ldb_command *command;
+	const ldb_query_set *set;
+	struct {
+		_Alignas(64) uint64_t checksum;
+	} lane[LDB_MAX_THREADS];
+} asking;
+
+static void warm_lane(void *work, size_t lane)
+{
+	const asking *a = work;
+	const size_t start = ldb_query_start(a->set, lane, a->command->threads);
+	/* Half the set away, so that the timed queries are not those just asked. */
+	ask(a->job, a->self, a->set, a->command->mode, (start + a->set->count / 2) % a->set->count,
+	    a->command->warm_ops);
+}
+
+static void ask_lane(void *work, size_t lane)
+{
+	asking *a = work;
+	const size_t start = ldb_query_start(a->set, lane, a->command->threads);
+	a->lane[lane].checksum =
+		ask(a->job, a->self, a->set, a->command->mode, start, a->command->ops);
+}
+
+static void reads_pass(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply)
+{
+	static asking a;
+	const reads *r = job->inputs->own;
+	a = (asking){.job = job, .self = *self, .command = c, .set = &r->queries.sets[c->set]};
+	const ldb_lanes lanes = {.warm = warm_lane,
+				 .run = ask_lane,
+				 .work = &a,
+				 .threads = c->threads,
+				 .round = c->round};
+	ldb_run_lanes(&lanes, reply);
+	for (size_t t = 0; t < c->threads; t++)
+		reply->checksum += a.lane[t].checksum;
+	ldb_check_hidden_threads(c->threads, reply);
+	reply->ops = (double)c->ops * (double)c->threads;
+	reply->index_bytes = (double)(ldb_alloc_held() - job->held_before);
+}
+
+/* What copying and folding cost: no index can be faster. */
+static double measure_floor(const ldb_job *job)
+{
+	const reads *r = job->inputs->own;
+	const ldb_query_set *set = &r->queries.sets[0];
+	_Alignas(64) ldb_val out[BLOCK];
+	double best = INFINITY;
+	volatile uint64_t sink = 0;
+	size_t length = set->count < BLOCK ? set->count : BLOCK;
+	for (int i = 0; i < 64; i++) {
+		uint64_t start = ldb_now_ns();
+		for (int j = 0; j < 8; j++) {
+			memcpy(out, set->q, length * sizeof *out);
+			sink = sink + ldb_fold(set->q, out, length, &r->payload);
+		}
+		double ns = (double)(ldb_now_ns() - start) / (double)(8 * length);
+		best = ns < best ? ns : best;
+	}
+	return best;
+}
+
+/* Mean log2 and maximum of the last-mile window's size, over at most a million keys spread evenly.
+ */
+static void measure_windows(const ldb_job *job, const void *self, ldb_reply *reply)
+{
+	const ldb_index *index = job->competitor->index;
+	const size_t n = job->inputs->data.n, most = 1000000, count = n < most ? n : most;
+	if (!index->window || !count)
+		return;
+	double sum = 0;
+	size_t max = 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t lo = 0, hi = 0;
+		size_t rank = (size_t)((unsigned __int128)i * n / count);
+		index->window(self, job->inputs->data.keys[rank], &lo, &hi);
+		size_t size = hi - lo + 1;
+		sum += log2((double)size);
+		max = size > max ? size : max;
+	}
+	reply->err_log2_mean = sum / (double)count;
+	reply->err_max = (double)max;
+}
+
+static void reads_build(const ldb_job *job, bool validate, void **self, ldb_reply *reply)
+{
+	const ldb_dataset *data = &job->inputs->data;
+	ldb_build_index(job, data->keys, data->n, validate, self, reply);
+	if (reply->status != LDB_ROW_OK)
+		return;
+	measure_windows(job, *self, reply);
+	reply->floor_ns = measure_floor(job);
+}
+
+/* Every answer of the set in that mode; the first wrong one into the note. */
+static void reads_verify(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply)
+{
+	const ldb_index *index = job->competitor->index;
+	const reads *r = job->inputs->own;
+	const ldb_query_set *set = &r->queries.sets[c->set];
+	if (index->flags & LDB_REFERENCE_ONLY)
+		return;
+	_Alignas(64) ldb_val out[BLOCK];
+	ldb_val carry = set->answer[set->count - 1];
+	for (size_t at = 0; at < set->count; at += BLOCK) {
+		size_t length = set->count - at < BLOCK ? set->count - at : BLOCK;
+		const ldb_key *q = set->q + at;
+		memset(out, 0xa5, sizeof out);
+		if (c->mode == LDB_CHAINED)
+			index->chase(*self, q, length, carry, out);
+		else if (c->mode == LDB_BATCHED && index->lookup_batch)
+			index->lookup_batch(*self, q, length, out);
+		else
+			index->lookup(*self, q, length, out);
+		for (size_t i = 0; i < length; i++) {
+			ldb_val want = set->answer[at + i];
+			if (out[i] == want)
+				continue;
+			ldb_key key = q[i];
+			if (set->chained)
+				key += ldb_chain_step(
+					set->answer[at + i ? at + i - 1 : set->count - 1]);
+			char answered[24], expected[24];
+			snprintf(answered, sizeof answered, "%llu", (unsigned long long)out[i]);
+			snprintf(expected, sizeof expected, "%llu", (unsigned long long)want);
+			reply->status = LDB_ROW_WRONG;
+			snprintf(reply->note, sizeof reply->note,
+				 "%s: key %llu answered %s, expected %s", ldb_mode_name(c->mode),
+				 (unsigned long long)key, out[i] == LDB_NONE ? "none" : answered,
+				 want == LDB_NONE ? "none" : expected);
+			return;
+		}
+		carry = out[length - 1];
+	}
+}
+
+const ldb_kind ldb_reads = {
+	.bytes = reads_bytes,
+	.prepare = reads_prepare,
+	.release = reads_release,
+	.refusal = reads_refusal,
+	.draw_round = reads_draw_round,
+	.draw_verification = reads_draw_verification,
+	.verification_chunk = LDB_VERIFY_QUERIES,
+	.command = reads_command,
+	.pass_ops = reads_pass_ops,
+	.expected = reads_expected,
+	.build = reads_build,
+	.verify = reads_verify,
+	.pass = reads_pass,
+};
