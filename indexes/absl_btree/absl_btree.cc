@@ -4,14 +4,14 @@
  * nodes of 256 bytes; Bayer, McCreight 1972), the baseline of many papers on learned indexes.
  *
  * There is no lookup_batch: the container gives no access to its nodes, so nothing can be
- * prefetched.
+ * prefetched. Each update descends once: a PUT's lower bound is the hint of its insertion, a
+ * DELETE's is what it erases.
  *
  * Memory. The container calls our allocator for each node. It is not safe against exceptions thrown
  * there: when a split of the root gets its new root but not the new sibling, the container is left
  * in a state in which its destructor forgets nodes. So the allocator never refuses in the middle of
- * an insertion. When ldb_alloc does, it takes the node from a small reserve and remembers that;
- * build looks after each insertion and gives up in good order. Beyond the reserve it throws
- * std::bad_alloc, which build catches too: no exception crosses the C boundary.
+ * an insertion, but has a block in reserve (ldb/reserve.h). Were that not enough for once, it would
+ * throw std::bad_alloc, which is caught here: no exception crosses the C boundary.
  */
 #include <new>
 #include <utility>
@@ -20,102 +20,56 @@
 
 #include "ldb/index.h"
 #include "ldb/loops.h"
+#include "ldb/reserve.h"
 
 namespace
 {
 
-/* Counts what the container holds, and has something put by for one insertion. */
-struct pool {
-	/* One insertion splits at most one node per level, and makes a root. Levels have fanout 8
-	 * at the very least, so 2^64 keys give 22 of them; nodes are 256 to 400 bytes. */
-	static constexpr size_t RESERVE_BYTES = 24 * 512;
+/* One insertion splits at most one node per level, and makes a root. Levels have fanout 8 at the
+ * very least, so 2^64 keys give 22 of them; nodes are 256 to 400 bytes. */
+constexpr size_t RESERVE_BYTES = 24 * 512;
 
-	size_t held_bytes = 0;
-	char *reserve = nullptr;
-	size_t reserve_used = 0;
-	size_t refused_bytes = 0; /* != 0: ldb_alloc has refused a node of that size */
-
-	bool in_reserve(const void *p) const
-	{
-		const char *c = static_cast<const char *>(p);
-		return reserve && c >= reserve && c < reserve + RESERVE_BYTES;
-	}
-
-	void *take(size_t bytes)
-	{
-		void *p = ldb_alloc(bytes);
-		if (p) {
-			held_bytes += bytes;
-			return p;
-		}
-		refused_bytes = bytes;
-		size_t rounded = (bytes + 63) & ~size_t{63};
-		if (!reserve || rounded > RESERVE_BYTES - reserve_used)
-			throw std::bad_alloc();
-		p = reserve + reserve_used;
-		reserve_used += rounded;
-		return p;
-	}
-
-	void give(void *p, size_t bytes)
-	{
-		if (in_reserve(p))
-			return;
-		held_bytes -= bytes;
-		ldb_free(p, bytes);
-	}
-
-	/* The reserve is only needed while the tree grows. */
-	bool open_reserve()
-	{
-		reserve = static_cast<char *>(ldb_alloc(RESERVE_BYTES));
-		return reserve != nullptr;
-	}
-
-	void close_reserve()
-	{
-		ldb_free(reserve, RESERVE_BYTES);
-		reserve = nullptr;
-	}
-};
-
-/* The standard's Allocator over a pool. */
-template <typename T> struct pool_allocator {
+/* The standard's Allocator over a reserve. */
+template <typename T> struct node_allocator {
 	using value_type = T;
-	pool *from;
+	ldb_reserve *from;
 
-	explicit pool_allocator(pool *p) : from(p)
+	explicit node_allocator(ldb_reserve *r) : from(r)
 	{
 	}
-	template <typename U> pool_allocator(const pool_allocator<U> &other) : from(other.from)
+	template <typename U> node_allocator(const node_allocator<U> &other) : from(other.from)
 	{
 	}
 	T *allocate(size_t n)
 	{
-		return static_cast<T *>(from->take(n * sizeof(T)));
+		void *p = ldb_reserve_take(from, n * sizeof(T));
+		if (!p)
+			throw std::bad_alloc();
+		return static_cast<T *>(p);
 	}
 	void deallocate(T *p, size_t n)
 	{
-		from->give(p, n * sizeof(T));
+		ldb_reserve_give(from, p, n * sizeof(T));
 	}
-	friend bool operator==(const pool_allocator &a, const pool_allocator &b)
+	friend bool operator==(const node_allocator &a, const node_allocator &b)
 	{
 		return a.from == b.from;
 	}
-	friend bool operator!=(const pool_allocator &a, const pool_allocator &b)
+	friend bool operator!=(const node_allocator &a, const node_allocator &b)
 	{
 		return a.from != b.from;
 	}
 };
 
 using entry = std::pair<const ldb_key, ldb_val>;
-using tree = absl::btree_multimap<ldb_key, ldb_val, std::less<ldb_key>, pool_allocator<entry>>;
+using tree = absl::btree_multimap<ldb_key, ldb_val, std::less<ldb_key>, node_allocator<entry>>;
 
 struct absl_btree {
-	pool memory; /* first: made before the tree and gone after it */
+	ldb_reserve memory = {RESERVE_BYTES, 0, nullptr};
 	tree entries;
+	bool updated = false; /* values are no longer ranks */
 
-	absl_btree() : entries(std::less<ldb_key>(), pool_allocator<entry>(&memory))
+	absl_btree() : entries(std::less<ldb_key>(), node_allocator<entry>(&memory))
 	{
 	}
 };
@@ -131,18 +85,22 @@ LDB_INDEX_LOOPS(absl_btree, absl_btree_find)
 void absl_btree_destroy(void *self)
 {
 	absl_btree *index = static_cast<absl_btree *>(self);
+	ldb_reserve *memory = &index->memory;
+	index->entries.clear();
+	ldb_reserve_close(memory);
 	index->~absl_btree();
 	ldb_free(index, sizeof *index);
 }
 
-/* Appends all keys; false when memory ran out. Hinted at its end the container adds in O(1) and
- * leaves full nodes behind. */
-bool load(absl_btree *index, const ldb_key *keys, size_t n)
+/* Adds an entry beside a place; false when there is no memory. Hinted right the container adds in
+ * O(1), and at its end it leaves full nodes behind. */
+bool insert(absl_btree *index, tree::const_iterator hint, ldb_key key, ldb_val value)
 {
+	if (!ldb_reserve_ready(&index->memory))
+		return false;
 	try {
-		for (size_t i = 0; i < n && !index->memory.refused_bytes; i++)
-			index->entries.insert(index->entries.end(), entry(keys[i], i));
-		return !index->memory.refused_bytes;
+		index->entries.emplace_hint(hint, key, value);
+		return true;
 	} catch (const std::bad_alloc &) {
 		return false;
 	}
@@ -156,20 +114,67 @@ ldb_status absl_btree_build(void **self, const ldb_key *keys, size_t n, const do
 	if (!place)
 		return ldb_fail_oom(err, "absl_btree", sizeof(absl_btree));
 	absl_btree *index = new (place) absl_btree;
-	if (!index->memory.open_reserve()) {
-		absl_btree_destroy(index);
-		return ldb_fail_oom(err, "absl_btree reserve", pool::RESERVE_BYTES);
+	for (size_t i = 0; i < n; i++) {
+		if (!insert(index, index->entries.end(), keys[i], i) ||
+		    ldb_reserve_used(&index->memory)) {
+			absl_btree_destroy(index);
+			return ldb_fail_oom(err, "absl_btree: nodes", RESERVE_BYTES);
+		}
 	}
-	if (!load(index, keys, n)) {
-		size_t refused_bytes = index->memory.refused_bytes;
-		index->entries.clear(); /* before the reserve: nodes may lie in it */
-		index->memory.close_reserve();
-		absl_btree_destroy(index);
-		return ldb_fail_oom(err, "absl_btree node", refused_bytes);
-	}
-	index->memory.close_reserve();
 	*self = index;
 	return LDB_OK;
+}
+
+bool put(absl_btree *index, ldb_key key, ldb_val value)
+{
+	auto it = index->entries.lower_bound(key);
+	if (it == index->entries.end() || it->first != key)
+		return insert(index, it, key, value);
+	it->second = value;
+	return true;
+}
+
+void erase(absl_btree *index, ldb_key key)
+{
+	auto it = index->entries.lower_bound(key);
+	if (it != index->entries.end() && it->first == key)
+		index->entries.erase(it);
+}
+
+ldb_val get(const absl_btree *index, ldb_key key)
+{
+	auto it = index->entries.lower_bound(key);
+	return it != index->entries.end() && it->first == key ? it->second : LDB_NONE;
+}
+
+ldb_val scan(const absl_btree *index, ldb_key key, uint32_t length)
+{
+	ldb_val sum = 0;
+	auto it = index->entries.lower_bound(key);
+	for (; length > 0 && it != index->entries.end(); length--, ++it)
+		sum += it->second;
+	return sum;
+}
+
+size_t absl_btree_apply(void *self, const ldb_op *ops, size_t n, ldb_val *out, ldb_error *err)
+{
+	absl_btree *index = static_cast<absl_btree *>(self);
+	for (size_t i = 0; i < n; i++) {
+		const ldb_op &op = ops[i];
+		out[i] = 0;
+		if (op.kind == LDB_GET) {
+			out[i] = get(index, op.key);
+		} else if (op.kind == LDB_SCAN) {
+			out[i] = scan(index, op.key, op.length);
+		} else if (op.kind == LDB_DELETE) {
+			erase(index, op.key);
+		} else if (!put(index, op.key, op.value)) {
+			ldb_fail_oom(err, "absl_btree: nodes", RESERVE_BYTES);
+			return i;
+		}
+		index->updated |= op.kind == LDB_PUT || op.kind == LDB_DELETE;
+	}
+	return n;
 }
 
 size_t absl_btree_bytes(const void *self)
@@ -188,7 +193,7 @@ ldb_status absl_btree_validate(const void *self, ldb_error *err)
 		if (e.first < last)
 			return ldb_fail(err, LDB_INVALID, remedy, "order of absl_btree's entries",
 					"entry %zu is less than the one before it", rank);
-		if (e.second != rank)
+		if (!index->updated && e.second != rank)
 			return ldb_fail(err, LDB_INVALID, remedy, "values of absl_btree",
 					"entry %zu has value %llu", rank,
 					static_cast<unsigned long long>(e.second));
@@ -217,6 +222,7 @@ ldb_index make_table()
 	t.validate = absl_btree_validate;
 	t.lookup = absl_btree_lookup;
 	t.chase = absl_btree_chase;
+	t.apply = absl_btree_apply;
 	return t;
 }
 
