@@ -186,6 +186,71 @@ class Liars(Temporary):
         with open(os.path.join(self.out, "run.json")) as f:
             self.assertEqual(json.load(f)["sessions"][0]["status"], "some cells failed")
 
+    def mixed(self, names, *more, code=0):
+        return self.quick(",".join(f"{LIARS}/{n}.so" for n in names), *more, code=code)
+
+    def test_operations(self):
+        """Liars that spoil an operation are found; an honest index has all its columns."""
+        spoiled = {"map_forgets": "wrong", "map_keeps": "wrong", "map_scans_short": "wrong",
+                   "map_gives_up": "oom"}
+        table = self.mixed(["map_honest", *spoiled], "--workload", "mix50,churn,scan:10", code=1)
+        for row in table:
+            want = spoiled.get(row["name"], "ok")
+            self.assertEqual((row["status"], row["mode"]), (want, "mixed"), row)
+            if want != "ok":
+                continue
+            self.assertEqual(float(row["ops"]), 5000)
+            self.assertTrue(0 < float(row["p50_ns"]) <= float(row["max_ns"]))
+            self.assertEqual(row["p99_ns"], "")  # 79 samples don't tell
+            self.assertIn("clock_ns=", row["note"])
+            self.assertGreater(float(row["build_ns"]), 0)
+
+    def test_operations_of_static_indexes(self):
+        row = self.quick("rmi", "--workload", "mix50")[0]
+        self.assertEqual(row["status"], "unsupported")
+        self.assertIn("takes no updates", row["note"])
+
+    def test_operations_by_threads(self):
+        table = self.mixed(["map_honest"], "--workload", "mix50", "--threads", "1,2")
+        self.assertEqual({r["threads"]: r["status"] for r in table}, {"1": "ok", "2": "unsupported"})
+        shutil.rmtree(self.out)
+        table = self.mixed(["map_honest"], "--workload", "read", "--threads", "2")
+        self.assertEqual({r["status"] for r in table}, {"ok"})
+
+    def test_operations_at_a_rate(self):
+        """Every one is timed from when it was due; a second has ten slots of 100 ms."""
+        row = self.mixed(["map_honest"], "--workload", "mix50", "--rate", "5000")[0]
+        self.assertAlmostEqual(float(row["elapsed_ns"]) / 1e9, 1, delta=0.5)
+        self.assertNotEqual(row["p999_ns"], "")
+        self.assertIn("rate=5000", row["note"])
+        with open(os.path.join(self.out, "timeline.csv")) as f:
+            slots = [r for r in csv.DictReader(f) if r["rep"] == "1"]
+        self.assertGreaterEqual(len(slots), 9)
+        self.assertEqual([int(s["slot_ms"]) for s in slots], [100 * i for i in range(len(slots))])
+        for slot in slots:
+            self.assertGreater(int(slot["held_bytes"]), 0)
+        self.assertAlmostEqual(sum(int(s["ops"]) for s in slots) / len(slots), 500, delta=50)
+
+    def test_small_streams_fill_a_pass(self):
+        done = ldbench("run", "--index", f"{LIARS}/map_honest.so", "--dataset", "uniform_sparse",
+                       "--size", "1K", "--workload", "mix50", "--reps", "1", "--pass-ms", "50",
+                       "--out", self.out)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        row = rows(self.out)[0]
+        self.assertGreaterEqual(float(row["elapsed_ns"]), 50e6)
+        self.assertIn("repeats=", row["note"])
+
+    def test_operations_and_reads_keep_apart(self):
+        for words, said in ((["--workload", "uniform,mix50"], "an experiment of its own"),
+                            (["--workload", "mix50", "--mode", "chained"], "leave out --mode"),
+                            (["--mode", "mixed"], "use a workload like mix50"),
+                            (["--rate", "100"], "use a workload like mix50"),
+                            (["--workload", "mix50", "--preload", "0"], "out of range")):
+            done = ldbench("run", "--index", f"{LIARS}/map_honest.so", "--dataset",
+                           "uniform_sparse", "--out", self.out, *words)
+            self.assertEqual(done.returncode, 2, words)
+            self.assertIn(said, done.stderr)
+
     def test_plugins_that_cannot_be_loaded(self):
         for name, words in {"old_abi": ["version 0", "version 2"],
                             "no_table": ["no ldb_index_table"],
