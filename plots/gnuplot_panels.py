@@ -40,11 +40,12 @@ def array(name, values):
         f"{name}[{i}] = {v}" for i, v in enumerate(values, start=1)]
 
 
-def tics(axis, ticks, bare):
+def tics(axis, ticks, bare, slanted=False):
     """The command that sets an axis' ticks, or the same without texts."""
+    turn = "rotate by 25 right " if slanted else "norotate "
     if not ticks:
         return f'set format {axis} "{"" if bare else "%g"}"; set {axis}tics autofreq'
-    return f"set {axis}tics (" + ", ".join(
+    return f"set {axis}tics {turn}(" + ", ".join(
         f'"{"" if bare else text}" {at:.10g}' for at, text in ticks) + ")"
 
 
@@ -61,19 +62,20 @@ def write_style(path, table, figure, style):
     padded = [m for p in panels for m in p.marks + [(0, "")] * (marks - len(p.marks))]
     key_columns = max(1, int(figure.width / 2.3))
     key_rows = -(-(len(looks) + figure.hollow) // key_columns)
-    foot, panel_height = 0.62 + 0.22 * key_rows, ROW_HEIGHT + 0.1
+    foot, panel_height = 0.62 + 0.22 * key_rows + 0.3 * (not figure.joined), ROW_HEIGHT + 0.1
     lines = [
         f"table = {quoted(table)}", f"rows = {len(axes)}", f"cols = {len(panels) // len(axes)}",
         f"series = {len(looks)}", f"hollows = {int(figure.hollow)}", f"marks = {marks}",
         f"width = {figure.width:.4g}", f"height = {panel_height * len(axes) + 0.65 + foot:.4g}",
         f"panel_width = {(figure.width - 0.85) * len(axes) / len(panels):.6g}",
-        f"panel_height = {panel_height}", f"line_width = {1.4 if figure.bands else 0.7}",
-        f"key_columns = {key_columns}", f"key_rows = {key_rows}", f"key_top = {foot - 0.3:.4g}",
+        f"panel_height = {panel_height}", f"line_width = {0 if not figure.joined else 1.4 if figure.bands else 0.7}",
+        f"key_columns = {key_columns}", f"key_rows = {key_rows}", f"key_top = {0.32 + 0.22 * key_rows:.4g}",
         f"title_text = {quoted(figure.title)}", f"sub_text = {quoted(figure.subtitle)}",
         f"note_text = {quoted(figure.note)}", f"x_text = {quoted(figure.x_text)}",
         f"y_text = {quoted(figure.y_text)}", f"hollow_text = {quoted(HOLLOW_TEXT)}",
         "x_low = {:.8g}\nx_high = {:.8g}".format(*figure.x_limits),
-        f"x_tics = {quoted(tics('x', figure.x_ticks, False))}",
+        f"log_x = {int(figure.x_log)}",
+        f"x_tics = {quoted(tics('x', figure.x_ticks, False, not figure.joined))}",
         f"x_tics_bare = {quoted(tics('x', figure.x_ticks, True))}",
         *array("y_low", [f"{a.low:.8g}" for a in axes]),
         *array("y_high", [f"{a.high:.8g}" for a in axes]),

@@ -1,6 +1,7 @@
 """What all figures share: the data of summary.csv cut into slices, panels and series, and texts.
 
-A slice holds everything fixed but dataset, size, mode and competitor: one figure. A panel is one
+A slice holds everything fixed but dataset, size, mode and competitor: one figure. Where what is
+done is a matter of cases, not of sizes (updates, sorts, joins), the workload varies within it, too. A panel is one
 dataset in one mode: modes are never mixed, as a chained lookup and an independent one measure
 different things. A series is one competitor: at each size the fastest of its settings.
 """
@@ -55,17 +56,21 @@ def read_summary(folder):
     return points
 
 
-def slices(points):
+def of_cases(point):
+    return ldbresults.kind_of(point.row) != "index"
+
+
+def slices(points, fixed=SLICE):
     """[(suffix, points)], the largest first. Its suffix is "", the others' say what differs."""
     groups = {}
     for p in points:
-        groups.setdefault(tuple(p.row[c] for c in SLICE), []).append(p)
+        groups.setdefault(tuple(p.row[c] for c in fixed), []).append(p)
     keys = sorted(groups, key=lambda k: (-len(groups[k]), k))
-    varying = [i for i in range(len(SLICE)) if len({k[i] for k in keys}) > 1]
+    varying = [i for i in range(len(fixed)) if len({k[i] for k in keys}) > 1]
     clean = lambda text: "".join(c if c.isalnum() or c in ".-_" else "-" for c in text) or "none"
     result = []
     for number, key in enumerate(keys):
-        suffix = "".join(f"-{SLICE[i].split('_')[0]}-{clean(key[i])}" for i in varying)
+        suffix = "".join(f"-{fixed[i].split('_')[0]}-{clean(key[i])}" for i in varying)
         result.append((suffix if number else "", groups[key]))
     return result
 
@@ -151,9 +156,10 @@ def cache_lines(run, key_bits):
 def subtitle(points, run, style):
     """Machine, date and what is held fixed in a figure."""
     row = points[0].row
-    ops = style.text(f"family {row['family']}", "ops", "operations")
+    ops = style.text(f"family {ldbresults.kind_of(row)}", "ops", "operations")
     parts = [ldbresults.machine_text(run), ldbresults.date_text(run)]
-    parts.append(f"{row['workload']} {ops}" if row["workload"] else ops)
+    if not of_cases(points[0]):
+        parts.append(f"{row['workload']} {ops}" if row["workload"] else ops)
     threads = row["threads"] or "1"
     parts.append(f"{threads} thread{'' if threads == '1' else 's'}")
     parts += [f"{row['pages']} pages"] if row["pages"] else []

@@ -22,7 +22,7 @@ do for [format in "png svg"] {
 	set border 3 linecolor rgb "#666666"
 	set tics nomirror scale 0.6 textcolor rgb "#222222"
 	set grid linetype 1 linecolor rgb "#DDDDDD" linewidth 0.5 dashtype 1
-	set logscale x
+	if (log_x) { set logscale x }
 	set xrange [x_low:x_high]
 	unset mxtics
 	unset mytics
@@ -58,7 +58,7 @@ do for [format in "png svg"] {
 			unset key
 			plot table index first+series+1 using 1:2 with steps linecolor rgb "#CCCCCC" linewidth 4 notitle, \
 				for [s=1:series] table index first+s using 1:($6==0?$3:NaN):4 with filledcurves linecolor rgb colour[s] notitle, \
-				for [s=1:series] table index first+s using 1:2 with lines linecolor rgb colour[s] dashtype dash[s] linewidth line_width notitle, \
+				for [s=1:series] table index first+s using 1:(line_width>0?$2:NaN) with lines linecolor rgb colour[s] dashtype dash[s] linewidth line_width notitle, \
 				for [s=1:series] table index first+s using 1:($6==1?$2:NaN):3:4 with yerrorbars linecolor rgb colour[s] pointtype 0 linewidth 0.8 notitle, \
 				for [s=1:series] table index first+s using 1:($5==0?$2:NaN):7 with points linecolor rgb colour[s] pointtype filled[s] pointsize variable notitle, \
 				for [s=1:series] table index first+s using 1:($5==1?$2:NaN):7 with points linecolor rgb "white" pointtype filled[s] pointsize variable notitle, \
@@ -81,7 +81,7 @@ do for [format in "png svg"] {
 		x = (s-1)/key_rows
 		y = -0.5 - (s-1)%key_rows
 		if (s <= series) {
-			set arrow s from x,y to x+0.2,y nohead linecolor rgb colour[s] dashtype dash[s] linewidth 1.4
+			if (line_width > 0) { set arrow s from x,y to x+0.2,y nohead linecolor rgb colour[s] dashtype dash[s] linewidth 1.4 }
 			set label s label[s] at x+0.1,y left offset 3,0 font ",8.5" noenhanced \
 				point linecolor rgb colour[s] pointtype filled[s] pointsize 1.2
 		} else {

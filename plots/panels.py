@@ -51,6 +51,8 @@ class Figure:
     labels: dict  # name -> text of the legend
     rows: list  # of (Axis, [Panel of each dataset])
     bands: bool = True  # intervals are bands along the lines; else, or for a lone dot, bars
+    joined: bool = True  # the dots of a name by a line
+    x_log: bool = True
 
     @property
     def hollow(self):
@@ -77,7 +79,7 @@ def y_axis(values):
 
 def beside(x, limits):
     """Near the right edge the name of a mark stands left of its line."""
-    return "right" if x * (limits[1] / limits[0]) ** 0.12 > limits[1] else "left"
+    return "right" if limits[0] > 0 and x * (limits[1] / limits[0]) ** 0.12 > limits[1] else "left"
 
 
 # --- matplotlib ----------------------------------------------------------------------------------
@@ -85,15 +87,16 @@ def beside(x, limits):
 
 def draw_line(axes, figure, panel, name, dots, style):
     look = ldbplot.look(name, style)
-    bare = {**look, "marker": ""}
+    bare = {**look, "marker": "", **({} if figure.joined else {"linestyle": ""})}
     x, low, high = [d.x for d in dots], [d.low for d in dots], [d.high for d in dots]
-    line, = axes.plot(x, [d.y for d in dots], **bare, linewidth=1.6 if figure.bands else 0.8)
+    line, = axes.plot(x, [d.y for d in dots], **bare,
+                      linewidth=1.6 if figure.bands else 0.8)
     line.set_gid(f"series/{panel.mode}/{panel.dataset}/{name}")
     if figure.bands and len(dots) > 1:
         axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=1)
     else:
         axes.vlines(x, low, high, color=look["color"], linewidth=1.0, alpha=0.6)
-    for hollow, size in sorted({(d.hollow, d.size) for d in dots}):
+    for hollow, size in sorted({(d.hollow, d.size) for d in dots if d.size}):
         own = [d for d in dots if (d.hollow, d.size) == (hollow, size)]
         axes.plot([d.x for d in own], [d.y for d in own], **{
             **look, "linestyle": "", "markersize": size,
@@ -101,10 +104,11 @@ def draw_line(axes, figure, panel, name, dots, style):
 
 
 def scale_axes(axes, figure, axis):
-    axes.set_xscale("log")
+    axes.set_xscale("log" if figure.x_log else "linear")
     axes.set_xlim(*figure.x_limits)
     axes.set_xticks([x for x, _ in figure.x_ticks])
-    axes.set_xticklabels([text for _, text in figure.x_ticks])
+    axes.set_xticklabels([text for _, text in figure.x_ticks],
+                         **({} if figure.joined else {"rotation": 25, "ha": "right"}))
     if axis.ticks:
         axes.set_yscale("log")
         axes.set_yticks(axis.ticks)
@@ -133,8 +137,10 @@ def draw_panel(axes, figure, axis, panel, style):
 
 
 def legend_handles(pyplot, figure, style):
+    unjoined = {} if figure.joined else {"linestyle": ""}
     handles = [pyplot.Line2D([], [], label=text, linewidth=1.6, markersize=5,
-                             **ldbplot.look(name, style)) for name, text in figure.labels.items()]
+                             **{**ldbplot.look(name, style), **unjoined})
+               for name, text in figure.labels.items()]
     if figure.hollow:
         handles.append(pyplot.Line2D([], [], label=HOLLOW_TEXT, linestyle="", marker="o",
                                      markerfacecolor="white", markeredgecolor=FAINT, markersize=5))
@@ -146,7 +152,7 @@ def draw(figure, style, path):
     pyplot = ldbplot.setup_matplotlib()
     width, columns = figure.width, max(1, int(figure.width / 2.1))
     handles = legend_handles(pyplot, figure, style)
-    foot = 0.75 + 0.2 * -(-len(handles) // columns)
+    foot = 0.75 + 0.2 * -(-len(handles) // columns) + (0 if figure.joined else 0.3)
     total = ROW_HEIGHT * len(figure.rows) + 0.95 + foot
     canvas, grid = pyplot.subplots(len(figure.rows), len(figure.rows[0][1]), squeeze=False,
                                    figsize=(width, total), sharex=True, sharey="row")
@@ -156,7 +162,7 @@ def draw(figure, style, path):
         line[0].set_ylabel(figure.y_text)
     for axes in grid[-1]:
         axes.set_xlabel(figure.x_text)
-    canvas.subplots_adjust(left=0.62 / width, right=1 - 0.2 / width, top=1 - 0.95 / total,
+    canvas.subplots_adjust(left=0.72 / width, right=1 - 0.2 / width, top=1 - 0.95 / total,
                            bottom=(foot + 0.12) / total, wspace=0.08, hspace=0.2)
     canvas.text(0.15 / width, 1 - 0.3 / total, figure.title, fontsize=13, fontweight="bold")
     canvas.text(0.15 / width, 1 - 0.52 / total, figure.subtitle, fontsize=8, color=FAINT)

@@ -231,8 +231,15 @@ def order_between(a, b, reference=None):
     return ldbstats.compare(ratio_between(a, b, reference))
 
 
+def kind_of(row):
+    """The kind of work of a row, a cell or a dict of a point: its family, or mixed."""
+    return "mixed" if row.get("mode") == "mixed" else row.get("family")
+
+
 def size_text(n):
-    """1000 -> 1K, 7138872 -> 7.14M"""
+    """1000 -> 1K, 7138872 -> 7.14M; the name of a case stays what it is."""
+    if isinstance(n, str):
+        return n
     for unit, factor in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
         if n >= factor * 0.9995:  # 999,999 is "1M", not "1e+03K"
             return f"{n / factor:.3g}{unit}"

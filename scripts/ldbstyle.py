@@ -80,13 +80,14 @@ class Style:
         c = self.competitor(name)
         return (c.floor, not c.learned, known.index(name) if name in known else len(known), name)
 
-    def strong(self, family):
-        """Names of the baselines of a family that a verdict needs."""
-        return [c.name for c in self.competitors.values() if c.strong and c.family == family]
+    def strong(self, kind):
+        """Names of the baselines of a kind of work that a verdict needs."""
+        own = [c.name for c in self.competitors.values() if c.strong and c.family == kind]
+        return own or self.required(kind)
 
-    def required(self, family):
+    def required(self, kind):
         """Names of the baselines that the words "learned wins" need."""
-        return self.ini.get("baselines", family, fallback="").split()
+        return self.ini.get("baselines", kind, fallback="").split()
 
     def text(self, section, key, default=""):
         return self.ini.get(section, key, fallback=default)

@@ -28,7 +28,8 @@ MODELS = {
     "rmi": (17.0, 15.0, 0.5, 21.0, True, 1),
     "pgm": (19.0, 22.0, 0.08, 30.0, True, 1),
 }
-MODE_FACTOR = {"chained": 1.9, "independent": 1.0, "batched": 0.45}
+CASES = ("read", "mix50", "insert")
+MODE_FACTOR = {"mixed": 1.5, "chained": 1.9, "independent": 1.0, "batched": 0.45}
 HARDNESS = {"uniform": 1.0, "coast": 1.5, "ipv4": 1.2}
 MACHINE = {"name": "fake", "cpu": {"model": "FAKE machine (tests only)", "cores": 2},
            "caches": {"l1d": 32 << 10, "l2": 1 << 20, "l3": 32 << 20}}
@@ -86,6 +87,31 @@ def write_fake(folder, seed=1, reps=10, datasets=("uniform", "coast"),
                         drift = 1 + 0.2 * rep / max(1, reps - 1)
                         for name in rng.sample(names, len(names)):
                             writer.writerow(fake_row(name, dataset, n, mode, rep, drift, rng))
+
+
+def write_fake_updates(folder, cases=CASES, slots=30, **more):
+    """The same for a run of updates: cases instead of sizes, and a timeline."""
+    write_fake(folder, modes=("mixed",), sizes=(10_000_000,), **more)
+    path = os.path.join(folder, "samples.csv")
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for factor, case in enumerate(cases, start=1):
+            for row in rows:
+                ns = float(row["ns_per_op"]) * factor
+                writer.writerow({**row, "workload": case, "ns_per_op": f"{ns:.4f}",
+                                 "p99_ns": int(3 * ns)})
+    fixed = "experiment,family,name,params,dataset,n,workload,mode,threads,pages,rep".split(",")
+    with open(os.path.join(folder, "timeline.csv"), "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*fixed, "slot_ms", "ops", "cpu_ns", "held_bytes"])
+        for row in rows:
+            for slot in range(slots):
+                stall = row["name"] == "rmi" and slot == 7
+                writer.writerow([*(cases[0] if c == "workload" else row[c] for c in fixed),
+                                 100 * slot, 0 if stall else 400_000 + slot, 10**8, 10**9])
 
 
 def main():

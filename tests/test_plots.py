@@ -20,11 +20,13 @@ sys.path.insert(0, os.path.join(ROOT, "plots"))
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
+import cases  # noqa: E402
 import demo  # noqa: E402
 import fake_run  # noqa: E402
 import ldbplot  # noqa: E402
 import ldbresults  # noqa: E402
 import size_vs_latency  # noqa: E402
+import timeline  # noqa: E402
 from ldbstyle import Style  # noqa: E402
 
 MODES = ("chained", "independent", "batched")
@@ -73,6 +75,54 @@ class Base(unittest.TestCase):
     def has_text(self, name, wanted):
         texts = svg_texts(self.path(name))
         self.assertTrue(any(wanted in t for t in texts), f"{name}: no text '{wanted}'")
+
+
+class Updates(Base):
+    """A run of cases: one figure of them all, and one of throughput over time."""
+
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake_updates(cls.dir, reps=8)
+        cls.done = run_figures(cls.dir)
+
+    def test_cases_and_timeline_and_no_other(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        listed = {os.path.basename(p) for p in self.done.stdout.split()}
+        names = ("mixed-by-case", "timeline")
+        self.assertEqual(listed, {f"{n}{kind}.{e}" for n in names for kind in ("", "-gnuplot")
+                                  for e in ("png", "svg")})
+        for name in listed:
+            if name.endswith(".png"):
+                self.assertGreater(min(png_size(self.path(name))), 500)
+
+    def test_texts(self):
+        for kind in ("", "-gnuplot"):
+            for text in (*fake_run.CASES, "ns per operation", "coast, 7.14M keys", "RMI", "B-tree"):
+                self.has_text(f"mixed-by-case{kind}.svg", text)
+            for text in ("seconds", "million operations per second", "slots of 100 ms", "RMI"):
+                self.has_text(f"timeline{kind}.svg", text)
+
+    def test_a_case_has_a_dot_for_each(self):
+        points = ldbplot.read_summary(self.dir)
+        drawn = cases.figure(points, {}, Style())
+        (_, row), = drawn.rows
+        for panel in row:
+            self.assertEqual(set(panel.lines), set(fake_run.MODELS))
+            for name, dots in panel.lines.items():
+                self.assertEqual([round(d.x) for d in dots], [1, 2, 3], name)
+                self.assertTrue(dots[0].y < dots[1].y < dots[2].y, name)
+
+    def test_a_stall_is_seen(self):
+        (_, drawn), = timeline.figures(self.dir, {}, Style())
+        (_, (panel, _)), = drawn.rows
+        self.assertEqual([d.x for d in panel.lines["rmi"] if d.y == 0], [0.75])
+        self.assertFalse([d for d in panel.lines["btree"] if d.y < 4])
+        self.assertEqual(len(panel.lines["btree"]), 30)  # of one repetition
+
+    def test_short_passes_have_no_timeline(self):
+        folder = self.path("short")
+        fake_run.write_fake_updates(folder, reps=1, slots=timeline.FEWEST_SLOTS - 1)
+        self.assertEqual(list(timeline.figures(folder, {}, Style())), [])
 
 
 class Figures(Base):

@@ -292,6 +292,22 @@ class Summary(Folder):
         self.assertEqual(self.one("null")["rank"], "")
         self.assertEqual(self.one("rmi")["rank"], "1")
 
+    def test_cases_stand_side_by_side(self):
+        """Updates: a column for each workload, ratios below, and baselines of their own."""
+        lines = []
+        for workload, factor in (("read", 1), ("insert", 3)):
+            for name, ns in (("btree", 100), ("absl_btree", 110), ("art", 90), ("alex", 50)):
+                note = "learned=1" if name == "alex" else ""
+                lines += self.rounds(name, ns * factor, mode="mixed", workload=workload, note=note)
+        self.write(lines)
+        said = self.call()
+        self.assertRegex(said, r"read +insert +interval at insert")
+        ratios = said[said.index("ratio to btree  "):].splitlines()
+        alex = next(line.split() for line in ratios if line.split()[0].lower() == "alex")
+        self.assertEqual(alex[1:], ["0.500", "0.500"])
+        self.assertIn("verdict at insert: learned wins: alex ahead of", said)
+        self.assertIn("Other cases: learned ahead at read", said)
+
     def test_modes_never_meet(self):
         self.write(self.strong(mode="chained") + self.rounds("rmi", 5, mode="independent"))
         out = self.call()
