@@ -215,7 +215,7 @@ typedef struct {
 	ldu_arena pages, nodes;
 	size_t n;
 	size_t held_bytes;
-	uint64_t cuts; /* how often buckets were given back */
+	uint64_t cuts; /* how often a segment got other buckets */
 	unsigned fill; /* entries of a page that is filled by a build or a cut */
 } ldu;
 

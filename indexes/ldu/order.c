@@ -88,17 +88,14 @@ bool ldu_walk_entry(const ldu *self, const ldu_entry *entry, ldu_visitor *visit,
 void ldu_rank(const ldu_page *page, uint8_t *rank)
 {
 #if defined(__AVX512F__)
+	const uint32_t used = (1u << page->count) - 1;
 	__m512i k[4];
 	for (unsigned i = 0; i < 4; i++) { /* unused slots get the largest key */
-		const __m256i low = _mm256_load_si256((const __m256i *)page->line[2 * i].key);
-		const __m256i high = _mm256_load_si256(
-			(const __m256i *)page->line[i < 3 ? 2 * i + 1 : 2 * i].key);
-		const unsigned in_use = page->count > 8 * i ? page->count - 8 * i : 0;
-		const __mmask8 mask =
-			(__mmask8)(in_use < 8 ? (1u << in_use) - 1 : 0xff) & (i < 3 ? 0xff : 0xf);
-		k[i] = _mm512_mask_mov_epi64(
-			_mm512_set1_epi64(-1), mask,
-			_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+		const __m256i *low = (const __m256i *)(const void *)page->line[2 * i].key;
+		const __m256i *high = i < 3 ? low + 2 : low; /* lines of keys and values */
+		const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(*low), *high, 1);
+		k[i] = _mm512_mask_mov_epi64(_mm512_set1_epi64(-1), (__mmask8)(used >> 8 * i),
+					     both);
 	}
 	for (unsigned s = 0; s < page->count; s++) {
 		const __m512i x =

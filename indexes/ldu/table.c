@@ -107,6 +107,7 @@ bool ldu_open_segment(ldu *self, ldu_entry *segment)
 	if (!make_buckets(self, segment, 1))
 		return false;
 	set_most_pages(segment);
+	self->cuts++;
 	return true;
 }
 

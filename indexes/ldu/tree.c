@@ -288,7 +288,7 @@ static bool fill_node(const filling *f, ldu_node *node, size_t from, size_t to)
 		uint32_t last = digit_of(f->path, node, f->source->keys[end - 1]);
 		while (end < to && last == digit_of(f->path, node, f->source->keys[end]))
 			end++;
-		if (pages <= LDU_CHILDREN && end - start > LDU_SLOTS)
+		if (pages <= LDU_CHILDREN ? end - start > LDU_SLOTS : end - start == keys)
 			return false;
 		if (node->count)
 			node->separator[node->count - 1] =

@@ -18,7 +18,7 @@ enum {
 typedef struct {
 	ldu_place place;
 	const ldu_page *page;
-	size_t cuts; /* the place is good while no more buckets were given back */
+	size_t cuts; /* the place is good while no segment got other buckets */
 } flight;
 
 static void take_off(const ldu *self, flight *f, ldb_key key)
