@@ -1,6 +1,4 @@
 /* ldu, the plug-in: building, and the table of functions. See ldu.h. */
-#include <stdio.h>
-
 #include "ldb/loops.h"
 #include "ldu.h"
 
@@ -59,33 +57,6 @@ static size_t ldu_bytes(const void *index)
 	return ((const ldu *)index)->held_bytes;
 }
 
-typedef struct {
-	size_t tables, segments, buckets;
-} parts;
-
-static void count_parts(const ldu_entry *entry, parts *p)
-{
-	if (entry->pages != LDU_TABLE) {
-		p->segments++;
-		p->buckets += entry->count;
-		return;
-	}
-	p->tables++;
-	for (uint32_t i = 0; i < entry->count; i++)
-		count_parts(&entry->cells[i], p);
-}
-
-static void ldu_info(const void *index, ldb_index_info *out)
-{
-	const ldu *self = index;
-	parts p = {0};
-	for (int i = 0; i < LDU_REGIONS; i++)
-		count_parts(&self->region[i].table, &p);
-	snprintf(out->chosen, sizeof out->chosen,
-		 "tables=%zu;segments=%zu;buckets=%zu;lower_nodes=%u;pages=%u", p.tables,
-		 p.segments, p.buckets, self->nodes.used, self->pages.used - 1);
-}
-
 static const ldb_index table = {
 	.abi = LDB_INDEX_ABI,
 	.key_bits = LDB_KEY_BITS,
@@ -102,7 +73,6 @@ static const ldb_index table = {
 	.lookup = ldu_lookup,
 	.chase = ldu_chase,
 	.lookup_batch = ldu_lookup_batch,
-	.info = ldu_info,
 	.apply = ldu_apply,
 };
 LDB_EXPORT_INDEX(table)
