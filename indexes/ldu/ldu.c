@@ -1,6 +1,6 @@
 /* ldu, the plug-in: building, and the table of functions. See ldu.h. */
-#include "ldb/loops.h"
 #include "ldu.h"
+#include "ldb/loops.h"
 
 LDB_INDEX_LOOPS(ldu, ldu_find)
 
