@@ -117,11 +117,11 @@ static inline place locate(const alex *self, ldb_key key)
 	return p;
 }
 
-/* Five sixths of its slots used, or inserts that cost more than a node made anew would. */
+/* Five sixths of its slots are used, or inserts cost more than making the node anew would. */
 static inline bool wants_restructure(const alex_data *node)
 {
 	return node->count >= node->capacity - node->capacity / 6 ||
-	       (node->work > 32 * (uint64_t)node->inserts && node->inserts > 16 &&
+	       (node->moved > 32 * (uint64_t)node->inserts && node->inserts > 16 &&
 		node->inserts > node->loaded / 8);
 }
 

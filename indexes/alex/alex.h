@@ -29,7 +29,10 @@
 #include "ldb/window.h"
 
 /* The slots that a query compares at once, two cache lines around the predicted one. */
-enum { ALEX_WINDOW = 16 };
+#ifndef WIN
+#define WIN 16
+#endif
+enum { ALEX_WINDOW = WIN };
 
 typedef struct {
 	void *node; /* alex_link[last + 1], or alex_data */
@@ -52,8 +55,10 @@ struct alex_data {
 	alex_data *previous, *next; /* in key order, through the whole tree */
 	uint32_t capacity, count;
 	uint32_t loaded; /* count when it was made */
+	/* Since then: */
 	uint32_t inserts;
-	uint64_t work; /* of inserts: slots moved, and searches beyond the window */
+	uint32_t far;   /* inserts whose place was not in the window */
+	uint64_t moved; /* slots */
 } __attribute__((aligned(64)));
 
 typedef struct {
@@ -110,7 +115,7 @@ static inline const alex_link *alex_descend(const alex *self, ldb_key q)
 /* Where the window for a predicted slot begins: at a cache line. */
 static inline size_t alex_window(size_t predicted, size_t capacity)
 {
-	const size_t from = (predicted < 4 ? 0 : predicted - 4) & ~(size_t)7;
+	const size_t from = (predicted < ALEX_WINDOW / 4 ? 0 : predicted - ALEX_WINDOW / 4) & ~(size_t)7;
 	return from < capacity - ALEX_WINDOW ? from : capacity - ALEX_WINDOW;
 }
 
@@ -120,8 +125,9 @@ size_t alex_search_far(const ldb_key *keys, size_t capacity, size_t from, ldb_ke
 /* The first slot >= q of a data node; its capacity where there is none. */
 static inline size_t alex_search(const ldb_key *keys, size_t capacity, size_t from, ldb_key q)
 {
-	const unsigned less =
-		ldb_count_less8(keys + from, q) + ldb_count_less8(keys + from + 8, q);
+	unsigned less = 0;
+	for (size_t i = 0; i < ALEX_WINDOW; i += 8)
+		less += ldb_count_less8(keys + from + i, q);
 	const bool found = (less > 0 || from == 0) &&
 			   (less < ALEX_WINDOW || from + ALEX_WINDOW == capacity);
 	return __builtin_expect(found, 1) ? from + less
@@ -142,9 +148,6 @@ static inline size_t alex_data_bytes(size_t capacity)
 	return sizeof(alex_data) + capacity * (sizeof(ldb_key) + sizeof(ldb_val));
 }
 
-/* Bit i: slot + i is no gap. slot > 0, and slot + 7 is in the node. */
-unsigned alex_used8(const ldb_key *keys, size_t slot);
-
 /* `slope` slots per key, at most 1: there are never more slots than keys that could need them. */
 void alex_set_slope(alex_link *link, double slope);
 /* Fills in the model of a data node over `run`; returns how many steps beyond the window a search
@@ -152,7 +155,9 @@ void alex_set_slope(alex_link *link, double slope);
 double alex_fit(alex_link *link, alex_run run, double density);
 /* A node for a link with a model; NULL: no memory. */
 alex_data *alex_data_make(const alex_link *link, alex_run run);
-/* Appends all entries of a node; returns how many. */
+/* The same entries in a larger node, by the same model, scaled; false: no memory. */
+bool alex_data_expand(const alex_link *from, alex_link *to, double density);
+/* Copies all entries of a node; returns how many. There is room for one more. */
 size_t alex_data_collect(const alex_data *node, ldb_key *keys, ldb_val *values);
 
 /* Puts a key that is not there where `slot` is its lower bound; false when there is no gap. */

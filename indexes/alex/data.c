@@ -12,18 +12,21 @@ static inline ldb_key *keys_of(alex_data *node)
 	return (ldb_key *)(node + 1);
 }
 
-/* Keys differ, so a slot that equals its neighbour is a gap. */
-unsigned alex_used8(const ldb_key *keys, size_t slot)
+/*
+ * Bit i: slot + i is a gap; slot is a multiple of 8. Keys differ, so a slot that equals its
+ * neighbour is one. Slot 0 is none; what is compared with there is a word of the node's head.
+ */
+static inline unsigned gaps8(const ldb_key *keys, size_t slot)
 {
 	const ldb_key *p = keys + slot;
+	unsigned gaps = 0;
 #if defined(__AVX512F__)
-	return _mm512_cmpneq_epu64_mask(_mm512_loadu_si512(p), _mm512_loadu_si512(p - 1));
+	gaps = _mm512_cmpeq_epu64_mask(_mm512_loadu_si512(p), _mm512_loadu_si512(p - 1));
 #else
-	unsigned used = 0;
-	for (unsigned i = 0; i < 8; i++)
-		used |= (unsigned)(p[i] != p[(int)i - 1]) << i;
-	return used;
+	for (int i = 0; i < 8; i++)
+		gaps |= (unsigned)(p[i] == p[i - 1]) << i;
 #endif
+	return slot ? gaps : gaps & ~1u;
 }
 
 /* By doubling steps away from the window, then by halving. */
@@ -78,19 +81,24 @@ static double steps_beyond_window(size_t predicted, size_t slot, size_t capacity
 	return 1 + log2((double)(distance + ALEX_WINDOW) / ALEX_WINDOW);
 }
 
-/* The slot of the ith key, when the one before it has the slot before `least`. */
-static inline size_t place(const alex_link *link, alex_run run, size_t i, size_t least)
+/* The slot of a key, the first of `left`, when slots before `least` are taken. */
+static inline size_t place(const alex_link *link, ldb_key key, size_t left, size_t least)
 {
-	const size_t predicted = alex_predict(link, run.keys[i]);
-	const size_t most = link->last + 1 - (run.count - i); /* the others need room, too */
+	const size_t predicted = alex_predict(link, key);
+	const size_t most = link->last + 1 - left; /* the others need room, too */
 	const size_t slot = predicted > least ? predicted : least;
-	return i == 0 ? 0 : slot < most ? slot : most;
+	return least == 0 ? 0 : slot < most ? slot : most; /* slot 0 is always in use */
+}
+
+static size_t capacity_for(size_t count, double density)
+{
+	const size_t capacity = (size_t)((double)count / density) + 1;
+	return capacity < ALEX_WINDOW ? ALEX_WINDOW : (capacity + 7) & ~(size_t)7;
 }
 
 double alex_fit(alex_link *link, alex_run run, double density)
 {
-	size_t capacity = (size_t)((double)run.count / density) + 1;
-	capacity = capacity < ALEX_WINDOW ? ALEX_WINDOW : (capacity + 7) & ~(size_t)7;
+	const size_t capacity = capacity_for(run.count, density);
 	*link = (alex_link){.last = (uint32_t)capacity - 1, .is_data = true};
 	if (run.count < 2) {
 		link->base = run.count ? run.keys[0] : 0;
@@ -108,7 +116,7 @@ double alex_fit(alex_link *link, alex_run run, double density)
 	alex_set_slope(link, slope * scale);
 	double steps = 0;
 	for (size_t i = 0, least = 0; i < run.count; i++) {
-		const size_t slot = place(link, run, i, least);
+		const size_t slot = place(link, run.keys[i], run.count - i, least);
 		steps += steps_beyond_window(alex_predict(link, run.keys[i]), slot, capacity);
 		least = slot + 1;
 	}
@@ -132,31 +140,72 @@ static void make_empty(alex_data *node)
 	alex_values(node)[0] = LDB_NONE;
 }
 
-alex_data *alex_data_make(const alex_link *link, alex_run run)
+/* Each gap, 0 so far, gets the key on its left: the largest one up to there. */
+static void fill_gaps(ldb_key *keys, size_t capacity)
 {
-	const size_t capacity = link->last + 1;
+	ldb_key key = 0;
+	for (size_t i = 0; i < capacity; i++)
+		keys[i] = key = keys[i] > key ? keys[i] : key;
+}
+
+static alex_data *new_node(size_t capacity, size_t count)
+{
 	alex_data *node = ldb_alloc(alex_data_bytes(capacity));
 	if (!node)
 		return NULL;
-	*node = (alex_data){.capacity = (uint32_t)capacity,
-			    .count = (uint32_t)run.count,
-			    .loaded = (uint32_t)run.count};
+	*node = (alex_data){.capacity = (uint32_t)capacity};
+	make_empty(node);
+	node->count = node->loaded = (uint32_t)count;
+	return node;
+}
+
+alex_data *alex_data_make(const alex_link *link, alex_run run)
+{
+	alex_data *node = new_node((size_t)link->last + 1, run.count);
+	if (!node)
+		return NULL;
 	ldb_key *keys = keys_of(node);
 	ldb_val *values = alex_values(node);
-	make_empty(node);
-	node->count = (uint32_t)run.count;
 	size_t least = 0;
 	for (size_t i = 0; i < run.count; i++) {
-		const size_t slot = place(link, run, i, least);
-		if (i)
-			fill(keys, least, slot, run.keys[i - 1]);
+		const size_t slot = place(link, run.keys[i], run.count - i, least);
 		keys[slot] = run.keys[i];
 		values[slot] = run.values ? run.values[i] : run.first_value + i;
 		least = slot + 1;
 	}
-	if (run.count)
-		fill(keys, least, capacity, run.keys[run.count - 1]);
+	fill_gaps(keys, node->capacity);
 	return node;
+}
+
+bool alex_data_expand(const alex_link *from, alex_link *to, double density)
+{
+	const alex_data *old = from->node;
+	const size_t capacity = capacity_for(old->count, density);
+	const double slope = ldexp((double)from->slope, -64 - from->shift);
+	alex_data *node = new_node(capacity, old->count);
+	if (!node)
+		return false;
+	*to = (alex_link){.node = node,
+			  .base = from->base,
+			  .last = (uint32_t)capacity - 1,
+			  .is_data = true};
+	alex_set_slope(to, slope * (double)capacity / (double)old->capacity);
+	const ldb_key *old_keys = alex_keys(old);
+	const ldb_val *old_values = alex_values(old);
+	ldb_key *keys = keys_of(node);
+	ldb_val *values = alex_values(node);
+	size_t least = 0, left = old->count;
+	for (size_t i = 0; i < old->capacity; i += 8) {
+		for (unsigned used = ~gaps8(old_keys, i) & 0xff; used; used &= used - 1) {
+			const size_t at = i + (unsigned)__builtin_ctz(used);
+			const size_t slot = place(to, old_keys[at], left--, least);
+			keys[slot] = old_keys[at];
+			values[slot] = old_values[at];
+			least = slot + 1;
+		}
+	}
+	fill_gaps(keys, capacity);
+	return true;
 }
 
 size_t alex_data_collect(const alex_data *node, ldb_key *keys, ldb_val *values)
@@ -164,11 +213,12 @@ size_t alex_data_collect(const alex_data *node, ldb_key *keys, ldb_val *values)
 	const ldb_key *from = alex_keys(node);
 	const ldb_val *from_values = alex_values(node);
 	size_t count = 0;
-	for (size_t i = 0; count < node->count; i++) {
-		if (i > 0 && from[i] == from[i - 1])
-			continue;
-		keys[count] = from[i];
-		values[count++] = from_values[i];
+	if (node->count == 0)
+		return 0;
+	for (size_t i = 0; i < node->capacity; i++) {
+		keys[count] = from[i]; /* of a gap: until the next entry takes its place */
+		values[count] = from_values[i];
+		count += i == 0 || from[i] != from[i - 1];
 	}
 	return count;
 }
@@ -180,56 +230,95 @@ static inline bool is_gap(const ldb_key *keys, size_t slot)
 	return slot > 0 && keys[slot] == keys[slot - 1];
 }
 
-/* The gaps next to `slot` on both sides, whichever is closer; capacity where there is none. */
-static size_t closest_gap(const ldb_key *keys, size_t capacity, size_t slot)
-{
-	for (size_t distance = 1; distance <= capacity; distance++) {
-		if (slot + distance < capacity && is_gap(keys, slot + distance))
-			return slot + distance;
-		if (distance < slot && is_gap(keys, slot - distance))
-			return slot - distance;
-	}
-	return capacity;
-}
-
-/* Moves entries [from, from + count) by one slot, up or down. */
+/* Moves entries [from, from + count) to `to`, one slot up or down. */
 static inline void move(alex_data *node, size_t to, size_t from, size_t count)
 {
 	ldb_key *keys = keys_of(node);
 	ldb_val *values = alex_values(node);
+	node->moved += count;
+#if defined(__AVX512F__)
+	if (__builtin_expect(count <= 8, 1)) { /* without a branch on the length */
+		const __mmask8 mask = (__mmask8)((1u << count) - 1);
+		const __m512i k = _mm512_maskz_loadu_epi64(mask, keys + from);
+		const __m512i v = _mm512_maskz_loadu_epi64(mask, values + from);
+		_mm512_mask_storeu_epi64(keys + to, mask, k);
+		_mm512_mask_storeu_epi64(values + to, mask, v);
+		return;
+	}
+#endif
 	memmove(keys + to, keys + from, count * sizeof *keys);
 	memmove(values + to, values + from, count * sizeof *values);
 }
 
+/* Gaps among the 24 slots around the group of 8 that starts at `group`; bit 8 is its first slot. */
+static inline unsigned gaps_around(const ldb_key *keys, size_t capacity, size_t group)
+{
+	unsigned gaps = gaps8(keys, group) << 8;
+	if (group > 0)
+		gaps |= gaps8(keys, group - 8);
+	if (group + 8 < capacity)
+		gaps |= gaps8(keys, group + 8) << 16;
+	return gaps;
+}
+
+/* The closest gap to `slot`, for nodes that are almost full there; capacity: there is none. */
+static __attribute__((noinline)) size_t search_gap(const ldb_key *keys, size_t capacity,
+						   size_t slot)
+{
+	for (size_t distance = 1; distance <= capacity; distance++) {
+		if (slot >= distance && is_gap(keys, slot - distance))
+			return slot - distance;
+		if (slot + distance < capacity && is_gap(keys, slot + distance))
+			return slot + distance;
+	}
+	return capacity;
+}
+
+/* Makes room for a key whose lower bound is `slot`; returns where, or capacity: there is no gap. */
+static inline size_t make_room(alex_data *node, size_t slot, size_t predicted)
+{
+	const ldb_key *keys = alex_keys(node);
+	const size_t capacity = node->capacity;
+	const size_t group = (slot < capacity ? slot : capacity - 1) & ~(size_t)7;
+	const unsigned gaps = gaps_around(keys, capacity, group);
+	const unsigned bit = (unsigned)(slot - group) + 8;
+	const unsigned below = gaps & ((1u << bit) - 1), above = gaps >> bit;
+	const unsigned left = below ? (unsigned)__builtin_clz(below) - (32 - bit) : 32;
+	const unsigned right = above ? (unsigned)__builtin_ctz(above) : 32;
+	if (left == 0) {
+		/* As far down as the gaps go, but not below the predicted slot. */
+		const size_t first = slot - (unsigned)__builtin_clz(~(below << (32 - bit)));
+		const size_t at = predicted < slot ? predicted : slot - 1;
+		return at > first ? at : first;
+	}
+	size_t gap = left < right ? slot - 1 - left : slot + right;
+	if (__builtin_expect(!gaps, 0))
+		gap = search_gap(keys, capacity, slot);
+	if (gap == capacity)
+		return capacity;
+	if (gap > slot) {
+		move(node, slot + 1, slot, gap - slot);
+		return slot;
+	}
+	move(node, gap, gap + 1, slot - 1 - gap);
+	return slot - 1;
+}
+
 bool alex_data_insert(alex_data *node, size_t slot, size_t predicted, ldb_key key, ldb_val value)
 {
-	ldb_key *keys = keys_of(node);
-	size_t at = slot;
-	if (node->count == 0) {
-		fill(keys, 0, node->capacity, key);
-		at = 0;
-	} else if (slot > 1 && is_gap(keys, slot - 1)) {
-		/* As far to the left as the gaps go, but not beyond the predicted slot. */
-		keys[--at] = key;
-		while (at > predicted && is_gap(keys, at - 1))
-			keys[--at] = key;
-	} else {
-		const size_t gap = closest_gap(keys, node->capacity, slot);
-		if (gap == node->capacity)
+	const size_t from = alex_window(predicted, node->capacity);
+	size_t at = 0, end = node->capacity;
+	if (node->count) {
+		at = make_room(node, slot, predicted);
+		if (at == node->capacity)
 			return false;
-		if (gap > slot) {
-			move(node, slot + 1, slot, gap - slot);
-			node->work += gap - slot;
-		} else {
-			at = slot - 1;
-			move(node, gap, gap + 1, at - gap);
-			node->work += at - gap;
-		}
-		keys[at] = key;
+		end = slot > at ? slot : at + 1;
 	}
+	fill(keys_of(node), at, end, key); /* with the gaps behind it */
 	alex_values(node)[at] = value;
 	node->count++;
 	node->inserts++;
+	node->far += slot < from || slot >= from + ALEX_WINDOW;
 	return true;
 }
 

@@ -363,8 +363,9 @@ static size_t counted_keys(const range *r)
 	for (size_t i = r->first; i < r->end; i++) {
 		if (i > r->first && r->links[i].node == r->links[i - 1].node)
 			continue;
-		keys += r->links[i].is_data ? ((alex_data *)r->links[i].node)->loaded
-					    : alex_inner_of(&r->links[i])->keys;
+		const alex_link *link = &r->links[i];
+		keys += link->is_data ? ((const alex_data *)link->node)->loaded
+				      : alex_inner_of(link)->keys;
 	}
 	return keys;
 }
@@ -383,6 +384,57 @@ static void replace(alex *self, const range *r, alex_link *links, const builder 
 	memcpy(r->links + r->first, links, (r->end - r->first) * sizeof *links);
 }
 
+/* Does a full node still do what its model promised? Then it needs room only. */
+static bool needs_only_room(const alex *self, const range *r)
+{
+	const alex_link *link = &r->links[r->first];
+	const alex_data *node = link->node;
+	return link->is_data && node->count <= self->most_keys &&
+	       node->count > node->capacity / 2 && node->far <= node->inserts / 16 &&
+	       node->moved <= 8 * (uint64_t)node->inserts;
+}
+
+static bool expand(builder *b, const range *r, alex_link *links)
+{
+	alex_link link;
+	if (!alex_data_expand(&r->links[r->first], &link, b->self->density))
+		return false;
+	b->head = b->tail = link.node;
+	b->self->bytes += alex_data_bytes((size_t)link.last + 1);
+	for (size_t i = 0; i < r->end - r->first; i++)
+		links[i] = link;
+	return true;
+}
+
+/* Makes all nodes of a range anew from the `count` entries between head and tail. */
+static bool remake(builder *b, const range *r, alex_link *links, const alex_data *head,
+		   const alex_data *tail, size_t count, ldb_key newest)
+{
+	const size_t bytes = (count + 1) * sizeof(ldb_key);
+	ldb_key *keys = ldb_alloc(bytes);
+	ldb_val *values = ldb_alloc(bytes);
+	bool ok = keys && values;
+	if (ok) {
+		size_t collected = 0;
+		for (const alex_data *node = head; node != tail->next; node = node->next)
+			collected += alex_data_collect(node, keys + collected, values + collected);
+		b->appending = !tail->next && count && newest > keys[count - 1];
+		ok = fill_all(b, r->parent, r->first, r->end, links,
+			      (alex_run){.keys = keys, .values = values, .count = count});
+	}
+	ldb_free(keys, bytes);
+	ldb_free(values, bytes);
+	return ok;
+}
+
+/* Adds to the counts of the inner nodes from the root to `last`, which lead to q. */
+static void count_keys(alex *self, ldb_key q, const alex_link *last, size_t more)
+{
+	alex_link *link = &self->root;
+	for (alex_inner_of(link)->keys += more; link != last; alex_inner_of(link)->keys += more)
+		link = alex_links(link) + alex_predict(link, q);
+}
+
 bool alex_restructure(alex *self, ldb_key q)
 {
 	range r = find_range(self, q);
@@ -391,34 +443,21 @@ bool alex_restructure(alex *self, ldb_key q)
 	alex_data *head = outermost(&r.links[r.first], false);
 	alex_data *tail = outermost(&r.links[r.end - 1], true);
 	size_t count = 0;
-	for (alex_data *node = head; node != tail->next; node = node->next)
+	for (const alex_data *node = head; node != tail->next; node = node->next)
 		count += node->count;
-	const size_t slots = r.end - r.first;
-	ldb_key *keys = ldb_alloc(count * sizeof *keys);
-	ldb_val *values = ldb_alloc(count * sizeof *values);
-	alex_link *links = ldb_alloc(slots * sizeof *links);
-	bool ok = keys && values && links;
+	const size_t links_bytes = (r.end - r.first) * sizeof(alex_link);
+	alex_link *links = ldb_alloc(links_bytes);
+	if (!links)
+		return false;
+	builder b = {.self = self};
+	const bool ok = head == tail && needs_only_room(self, &r)
+				? expand(&b, &r, links)
+				: remake(&b, &r, links, head, tail, count, q);
 	if (ok) {
-		size_t collected = 0;
-		for (alex_data *node = head; node != tail->next; node = node->next)
-			collected += alex_data_collect(node, keys + collected, values + collected);
-		builder b = {.self = self};
-		b.appending = !tail->next && count && q > keys[count - 1];
-		const size_t counted = counted_keys(&r);
-		ok = fill_all(&b, r.parent, r.first, r.end, links,
-			      (alex_run){keys, values, count, 0});
-		if (ok) {
-			replace(self, &r, links, &b, head, tail);
-			for (alex_link *link = &self->root; r.parent; link = alex_links(link) +
-								      alex_predict(link, q)) {
-				alex_inner_of(link)->keys += count - counted;
-				if (link == r.parent)
-					break;
-			}
-		}
+		if (r.parent)
+			count_keys(self, q, r.parent, count - counted_keys(&r));
+		replace(self, &r, links, &b, head, tail);
 	}
-	ldb_free(keys, count * sizeof *keys);
-	ldb_free(values, count * sizeof *values);
-	ldb_free(links, slots * sizeof *links);
+	ldb_free(links, links_bytes);
 	return ok;
 }
