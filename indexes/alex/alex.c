@@ -10,7 +10,7 @@ enum { PARAM_DENSITY, PARAM_MOST_KEYS };
 static const ldb_param params[] = {
 	{"density", "share of the slots of a new data node that are in use", .def = 0.7, .min = 0.3,
 	 .max = 0.8},
-	{"most_keys", "keys that a new data node has at most", .def = 1024, .min = 32,
+	{"most_keys", "keys that a new data node has at most", .def = 1024, .min = 64,
 	 .max = 65536},
 	{0},
 };
@@ -26,11 +26,11 @@ static __attribute__((noinline)) ldb_val first_behind(const alex_data *node)
 	return node ? alex_values(node)[0] : LDB_NONE;
 }
 
-/* Both lines of values that may be wanted are asked for together with those of the keys. */
+/* The lines of values that are most likely wanted are asked for together with those of the keys. */
 static inline void prefetch_values(const ldb_val *values, size_t from)
 {
-	__builtin_prefetch(values + from);
 	__builtin_prefetch(values + from + 8);
+	__builtin_prefetch(values + from + 16);
 }
 
 static inline ldb_val alex_find(const alex *self, ldb_key q)
@@ -70,8 +70,8 @@ static inline void find_group(const void *index, const ldb_key *q, size_t count,
 	for (size_t i = 0; i < count; i++) {
 		const ldb_key *keys = alex_keys(link[i]->node);
 		from[i] = alex_window(alex_predict(link[i], q[i]), (size_t)link[i]->last + 1);
-		ldb_prefetch_key(keys, from[i]);
-		ldb_prefetch_key(keys, from[i] + 8);
+		for (size_t k = 0; k < ALEX_WINDOW; k += 8)
+			ldb_prefetch_key(keys, from[i] + k);
 	}
 	for (size_t i = 0; i < count; i++) {
 		const ldb_key *keys = alex_keys(link[i]->node);
@@ -117,10 +117,11 @@ static inline place locate(const alex *self, ldb_key key)
 	return p;
 }
 
-/* Five sixths of its slots are used, or inserts cost more than making the node anew would. */
+/* It is as full as it should get, or inserts cost more than making the node anew would. */
 static inline bool wants_restructure(const alex_data *node)
 {
-	return node->count >= node->capacity - node->capacity / 6 ||
+	const uint32_t spare = node->capacity <= 64 ? 2 : node->capacity / 6;
+	return node->count >= node->capacity - spare ||
 	       (node->moved > 32 * (uint64_t)node->inserts && node->inserts > 16 &&
 		node->inserts > node->loaded / 8);
 }
@@ -190,10 +191,18 @@ static size_t alex_apply(void *index, const ldb_op *ops, size_t n, ldb_val *out,
 
 /* --- build ------------------------------------------------------------------------------------ */
 
+static size_t scratch_bytes(const alex *self)
+{
+	return (self->most_keys + 1) * sizeof(ldb_key);
+}
+
 static void alex_destroy(void *index)
 {
 	alex *self = index;
+	const size_t bytes = scratch_bytes(self);
 	alex_free(self);
+	ldb_free(self->scratch_keys, bytes);
+	ldb_free(self->scratch_values, bytes);
 	ldb_free(self, sizeof *self);
 }
 
@@ -216,8 +225,12 @@ static ldb_status alex_build(void **out, const ldb_key *keys, size_t n, const do
 	*self = (alex){.bytes = sizeof *self,
 		       .density = values[PARAM_DENSITY],
 		       .most_keys = (size_t)values[PARAM_MOST_KEYS]};
-	if (!alex_load(self, (alex_run){.keys = keys, .count = n})) {
-		ldb_free(self, sizeof *self);
+	self->scratch_keys = ldb_alloc(scratch_bytes(self));
+	self->scratch_values = ldb_alloc(scratch_bytes(self));
+	self->bytes += 2 * scratch_bytes(self);
+	if (!self->scratch_keys || !self->scratch_values ||
+	    !alex_load(self, (alex_run){.keys = keys, .count = n})) {
+		alex_destroy(self);
 		return ldb_fail_oom(err, "alex: nodes", n * (sizeof *keys + sizeof *values));
 	}
 	*out = self;
@@ -306,7 +319,7 @@ static ldb_status check_link(walk *w, const alex_link *link, size_t *counted)
 static ldb_status alex_validate(const void *index, ldb_error *err)
 {
 	const alex *self = index;
-	walk w = {.self = self, .bytes = sizeof *self, .err = err};
+	walk w = {.self = self, .bytes = sizeof *self + 2 * scratch_bytes(self), .err = err};
 	size_t counted = 0;
 	const ldb_status status = check_link(&w, &self->root, &counted);
 	if (status != LDB_OK)

@@ -28,11 +28,8 @@
 #include "ldb/index.h"
 #include "ldb/window.h"
 
-/* The slots that a query compares at once, two cache lines around the predicted one. */
-#ifndef WIN
-#define WIN 16
-#endif
-enum { ALEX_WINDOW = WIN };
+/* The slots that a query compares at once: four cache lines around the predicted one. */
+enum { ALEX_WINDOW = 32 };
 
 typedef struct {
 	void *node; /* alex_link[last + 1], or alex_data */
@@ -64,8 +61,11 @@ struct alex_data {
 typedef struct {
 	alex_link root;
 	size_t bytes;
-	double density;     /* of a new data node */
+	double density;   /* of a new data node */
 	size_t most_keys; /* of a data node */
+	/* Where a node's entries are while it is made anew: most_keys + 1 of each. */
+	ldb_key *scratch_keys;
+	ldb_val *scratch_values;
 } alex;
 
 /* Distinct sorted keys with values; without values they are first_value, first_value + 1 ... */

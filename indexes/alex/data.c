@@ -72,22 +72,50 @@ void alex_set_slope(alex_link *link, double slope)
 }
 
 /* Where a search begins, and where the key will stand. */
-static double steps_beyond_window(size_t predicted, size_t slot, size_t capacity)
+static size_t steps_beyond_window(size_t predicted, size_t slot, size_t capacity)
 {
 	const size_t from = alex_window(predicted, capacity);
 	if (slot >= from && slot < from + ALEX_WINDOW)
 		return 0;
 	const size_t distance = slot < from ? from - slot : slot - from - ALEX_WINDOW + 1;
-	return 1 + log2((double)(distance + ALEX_WINDOW) / ALEX_WINDOW);
+	return 64 - (size_t)__builtin_clzll(distance / ALEX_WINDOW + 1);
 }
 
-/* The slot of a key, the first of `left`, when slots before `least` are taken. */
-static inline size_t place(const alex_link *link, ldb_key key, size_t left, size_t least)
+/* Where the keys of a new node go. */
+typedef struct {
+	const alex_link *link;
+	size_t left;       /* keys yet to be placed */
+	size_t least;      /* the first free slot */
+	double even, step; /* where the next key would be with even gaps, and the one after it */
+	size_t slack;
+} placing;
+
+static placing begin_placing(const alex_link *link, size_t count)
 {
-	const size_t predicted = alex_predict(link, key);
-	const size_t most = link->last + 1 - left; /* the others need room, too */
-	const size_t slot = predicted > least ? predicted : least;
-	return least == 0 ? 0 : slot < most ? slot : most; /* slot 0 is always in use */
+	const size_t capacity = (size_t)link->last + 1;
+	return (placing){.link = link,
+			 .left = count,
+			 .step = (double)capacity / (double)count,
+			 .slack = capacity / 16};
+}
+
+/*
+ * The slot of the next key: the predicted one, but close to where even gaps would put it. So also
+ * where the model fails, no long stretch of slots is without gaps.
+ */
+static inline size_t next_slot(placing *p, ldb_key key)
+{
+	const size_t predicted = alex_predict(p->link, key), even = (size_t)p->even;
+	const size_t low = even > p->slack ? even - p->slack : 0, high = even + p->slack;
+	const size_t most = p->link->last + 1 - p->left--; /* the others need room, too */
+	size_t slot = predicted < high ? predicted : high;
+	slot = slot > low ? slot : low;
+	slot = slot > p->least ? slot : p->least;
+	slot = slot < most ? slot : most;
+	slot = p->least ? slot : 0; /* slot 0 is always in use */
+	p->even += p->step;
+	p->least = slot + 1;
+	return slot;
 }
 
 static size_t capacity_for(size_t count, double density)
@@ -114,13 +142,15 @@ double alex_fit(alex_link *link, alex_run run, double density)
 	else if (back < 0)
 		link->base += (uint64_t)-back;
 	alex_set_slope(link, slope * scale);
-	double steps = 0;
-	for (size_t i = 0, least = 0; i < run.count; i++) {
-		const size_t slot = place(link, run.keys[i], run.count - i, least);
-		steps += steps_beyond_window(alex_predict(link, run.keys[i]), slot, capacity);
-		least = slot + 1;
+	if (capacity == ALEX_WINDOW)
+		return 0;
+	placing p = begin_placing(link, run.count);
+	size_t steps = 0;
+	for (size_t i = 0; i < run.count; i++) {
+		const size_t predicted = alex_predict(link, run.keys[i]);
+		steps += steps_beyond_window(predicted, next_slot(&p, run.keys[i]), capacity);
 	}
-	return steps / (double)run.count;
+	return (double)steps / (double)run.count;
 }
 
 /* --- whole nodes ------------------------------------------------------------------------------ */
@@ -166,12 +196,11 @@ alex_data *alex_data_make(const alex_link *link, alex_run run)
 		return NULL;
 	ldb_key *keys = keys_of(node);
 	ldb_val *values = alex_values(node);
-	size_t least = 0;
+	placing p = begin_placing(link, run.count);
 	for (size_t i = 0; i < run.count; i++) {
-		const size_t slot = place(link, run.keys[i], run.count - i, least);
+		const size_t slot = next_slot(&p, run.keys[i]);
 		keys[slot] = run.keys[i];
 		values[slot] = run.values ? run.values[i] : run.first_value + i;
-		least = slot + 1;
 	}
 	fill_gaps(keys, node->capacity);
 	return node;
@@ -194,14 +223,13 @@ bool alex_data_expand(const alex_link *from, alex_link *to, double density)
 	const ldb_val *old_values = alex_values(old);
 	ldb_key *keys = keys_of(node);
 	ldb_val *values = alex_values(node);
-	size_t least = 0, left = old->count;
+	placing p = begin_placing(to, old->count);
 	for (size_t i = 0; i < old->capacity; i += 8) {
 		for (unsigned used = ~gaps8(old_keys, i) & 0xff; used; used &= used - 1) {
 			const size_t at = i + (unsigned)__builtin_ctz(used);
-			const size_t slot = place(to, old_keys[at], left--, least);
+			const size_t slot = next_slot(&p, old_keys[at]);
 			keys[slot] = old_keys[at];
 			values[slot] = old_values[at];
-			least = slot + 1;
 		}
 	}
 	fill_gaps(keys, capacity);

@@ -19,7 +19,7 @@
 #include "alex.h"
 
 enum {
-	FEW_KEYS = 16,  /* of a data node that is not worth halving */
+	FEW_KEYS = 22,   /* of a data node that is not worth halving */
 	HEAVY_KEYS = 96, /* in one slot of an inner node: more need a node below, likely */
 	GRANULES = 6,   /* numbers of slots tried: 1/8 of the keys, 1/16 ... */
 	GROWTH = 4,     /* a subtree that has grown so many times is made anew */
@@ -410,9 +410,11 @@ static bool expand(builder *b, const range *r, alex_link *links)
 static bool remake(builder *b, const range *r, alex_link *links, const alex_data *head,
 		   const alex_data *tail, size_t count, ldb_key newest)
 {
+	const alex *self = b->self;
+	const bool large = count > self->most_keys;
 	const size_t bytes = (count + 1) * sizeof(ldb_key);
-	ldb_key *keys = ldb_alloc(bytes);
-	ldb_val *values = ldb_alloc(bytes);
+	ldb_key *keys = large ? ldb_alloc(bytes) : self->scratch_keys;
+	ldb_val *values = large ? ldb_alloc(bytes) : self->scratch_values;
 	bool ok = keys && values;
 	if (ok) {
 		size_t collected = 0;
@@ -422,8 +424,8 @@ static bool remake(builder *b, const range *r, alex_link *links, const alex_data
 		ok = fill_all(b, r->parent, r->first, r->end, links,
 			      (alex_run){.keys = keys, .values = values, .count = count});
 	}
-	ldb_free(keys, bytes);
-	ldb_free(values, bytes);
+	ldb_free(large ? keys : NULL, bytes);
+	ldb_free(large ? values : NULL, bytes);
 	return ok;
 }
 
@@ -445,8 +447,10 @@ bool alex_restructure(alex *self, ldb_key q)
 	size_t count = 0;
 	for (const alex_data *node = head; node != tail->next; node = node->next)
 		count += node->count;
-	const size_t links_bytes = (r.end - r.first) * sizeof(alex_link);
-	alex_link *links = ldb_alloc(links_bytes);
+	alex_link few[64];
+	const size_t slots = r.end - r.first, links_bytes = slots * sizeof *few;
+	const bool many = slots > sizeof few / sizeof *few;
+	alex_link *links = many ? ldb_alloc(links_bytes) : few;
 	if (!links)
 		return false;
 	builder b = {.self = self};
@@ -458,6 +462,6 @@ bool alex_restructure(alex *self, ldb_key q)
 			count_keys(self, q, r.parent, count - counted_keys(&r));
 		replace(self, &r, links, &b, head, tail);
 	}
-	ldb_free(links, links_bytes);
+	ldb_free(many ? links : NULL, links_bytes);
 	return ok;
 }
