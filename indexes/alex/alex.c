@@ -103,10 +103,12 @@ typedef struct {
 	bool present;
 } place;
 
-static inline place locate(const alex *self, ldb_key key)
+static inline place locate(const alex *self, ldb_key key, bool to_change)
 {
 	const alex_link *link = alex_descend(self, key);
 	place p = {.node = link->node, .capacity = (size_t)link->last + 1};
+	if (to_change)
+		__builtin_prefetch(p.node, 1);
 	p.keys = (ldb_key *)(p.node + 1);
 	p.values = p.keys + p.capacity;
 	p.predicted = alex_predict(link, key);
@@ -128,20 +130,20 @@ static inline bool wants_restructure(const alex_data *node)
 
 static bool put(alex *self, ldb_key key, ldb_val value)
 {
-	place p = locate(self, key);
+	place p = locate(self, key, true);
 	if (p.present && p.node->count) {
 		p.values[p.slot] = value;
 		return true;
 	}
 	/* Without memory for larger nodes there may yet be a gap. */
 	if (wants_restructure(p.node) && alex_restructure(self, key))
-		p = locate(self, key);
+		p = locate(self, key, true);
 	return alex_data_insert(p.node, p.slot, p.predicted, key, value);
 }
 
 static void delete(alex *self, ldb_key key)
 {
-	const place p = locate(self, key);
+	const place p = locate(self, key, true);
 	if (!p.present || !p.node->count)
 		return;
 	alex_data_delete(p.node, p.slot);
@@ -152,7 +154,7 @@ static void delete(alex *self, ldb_key key)
 
 static ldb_val scan(const alex *self, ldb_key key, size_t length)
 {
-	const place p = locate(self, key);
+	const place p = locate(self, key, false);
 	ldb_val sum = alex_data_sum(p.node, p.slot, &length);
 	for (const alex_data *node = p.node->next; node && length; node = node->next)
 		sum += alex_data_sum(node, 0, &length);
@@ -167,14 +169,14 @@ static size_t alex_apply(void *index, const ldb_op *ops, size_t n, ldb_val *out,
 		out[i] = 0;
 		switch ((ldb_op_kind)ops[i].kind) {
 		case LDB_GET: {
-			const place p = locate(self, key);
+			const place p = locate(self, key, false);
 			out[i] = p.present ? p.values[p.slot] : LDB_NONE;
 			break;
 		}
 		case LDB_PUT:
 			if (!put(self, key, ops[i].value)) {
 				ldb_fail_oom(err, "alex: a larger data node",
-					     alex_data_bytes(locate(self, key).capacity));
+					     alex_data_bytes(locate(self, key, false).capacity));
 				return i;
 			}
 			break;

@@ -20,7 +20,7 @@
 
 enum {
 	FEW_KEYS = 22,   /* of a data node that is not worth halving */
-	HEAVY_KEYS = 96, /* in one slot of an inner node: more need a node below, likely */
+	HEAVY_KEYS = 64, /* in one slot of an inner node: more need a node below, likely */
 	GRANULES = 6,   /* numbers of slots tried: 1/8 of the keys, 1/16 ... */
 	GROWTH = 4,     /* a subtree that has grown so many times is made anew */
 	HEADROOM = 4,   /* by so much is the range of an inner node extended for appended keys */
@@ -29,7 +29,7 @@ enum {
 /* In nanoseconds, as seen where this was tuned; only what they are to each other matters. */
 static const double level_ns = 60;   /* one level more */
 static const double doubling_ns = 7; /* twice the slots to keep in the caches */
-static const double step_ns = 20;    /* a step of a search beyond the window */
+static const double step_ns = 50;    /* a step of a search beyond the window */
 /* What two nodes cost more than one does, in room. */
 static const double halving_ns = 2;
 
