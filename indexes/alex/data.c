@@ -278,12 +278,28 @@ static inline void move(alex_data *node, size_t to, size_t from, size_t count)
 	memmove(values + to, values + from, count * sizeof *values);
 }
 
+/* gaps8 but for slot itself, so that the cache line before it is not needed. */
+static inline unsigned gaps7(const ldb_key *keys, size_t slot)
+{
+	const ldb_key *p = keys + slot;
+#if defined(__AVX512F__)
+	const __m512i k = _mm512_loadu_si512(p);
+	const __m512i left = _mm512_alignr_epi64(k, k, 7);
+	return _mm512_cmpeq_epu64_mask(k, left) & ~1u;
+#else
+	unsigned gaps = 0;
+	for (unsigned i = 1; i < 8; i++)
+		gaps |= (unsigned)(p[i] == p[i - 1]) << i;
+	return gaps;
+#endif
+}
+
 /* Gaps among the 24 slots around the group of 8 that starts at `group`; bit 8 is its first slot. */
 static inline unsigned gaps_around(const ldb_key *keys, size_t capacity, size_t group)
 {
 	unsigned gaps = gaps8(keys, group) << 8;
 	if (group > 0)
-		gaps |= gaps8(keys, group - 8);
+		gaps |= gaps7(keys, group - 8);
 	if (group + 8 < capacity)
 		gaps |= gaps8(keys, group + 8) << 16;
 	return gaps;

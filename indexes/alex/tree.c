@@ -22,6 +22,8 @@ enum {
 	FEW_KEYS = 22,   /* of a data node that is not worth halving */
 	HEAVY_KEYS = 64, /* in one slot of an inner node: more need a node below, likely */
 	GRANULES = 6,   /* numbers of slots tried: 1/8 of the keys, 1/16 ... */
+	MANY_KEYS = 65536,
+	SAMPLE = 64,
 	GROWTH = 4,     /* a subtree that has grown so many times is made anew */
 	HEADROOM = 4,   /* by so much is the range of an inner node extended for appended keys */
 };
@@ -89,31 +91,6 @@ static void spread(alex_link *link, alex_run run, size_t trim, double slots, boo
 	alex_set_slope(link, slots / span);
 	link->last = (uint32_t)slots - 1;
 	link->is_data = false;
-}
-
-/* Chooses how many slots an inner node gets, and how many keys at the ends stay out of its range. */
-static void choose_spread(alex_link *link, alex_run run, bool appending)
-{
-	const size_t trims[] = {0, run.count / 1024, run.count / 16};
-	double most = (double)run.count / 8, least_cost = INFINITY;
-	most = most < (1 << GRANULES) ? 1 << GRANULES : most;
-	size_t trim = 0;
-	int granule = 0;
-	for (size_t t = 0; t < sizeof trims / sizeof *trims; t++) {
-		double cost[GRANULES];
-		if (t > 0 && trims[t] == trims[t - 1])
-			continue;
-		spread(link, run, trims[t], most, false);
-		grid_costs(link, run, cost);
-		for (int g = 0; g < GRANULES; g++) {
-			if (cost[g] < least_cost) {
-				least_cost = cost[g];
-				trim = trims[t];
-				granule = g;
-			}
-		}
-	}
-	spread(link, run, trim, most / (1 << granule), appending);
 }
 
 static size_t inner_bytes(const alex_link *link)
@@ -202,6 +179,60 @@ static bool fits(const builder *b, alex_link *link, alex_run run, bool single)
 	return run.count <= FEW_KEYS || cost_ns <= (single ? level_ns : halving_ns);
 }
 
+/* Do about all slots have keys that one data node is right for, with room to grow? By a sample. */
+static bool slots_fit(const builder *b, const alex_link *link, alex_run run)
+{
+	size_t bad = 0;
+	for (size_t i = 0; i < SAMPLE; i++) {
+		alex_link child;
+		const size_t slot = alex_predict(link, run.keys[run.count / SAMPLE * i]);
+		const size_t from = keys_before(link, run, slot);
+		const alex_run keys = part(run, from, keys_before(link, run, slot + 1));
+		bad += keys.count > b->self->most_keys / 2 || !fits(b, &child, keys, false);
+	}
+	return bad <= SAMPLE / 32;
+}
+
+/* Where keys are smooth, fewer slots do as well, and they take less of the caches. */
+static double coarsen(const builder *b, alex_run run, size_t trim, double slots)
+{
+	for (double coarser = slots / 8; coarser < slots; coarser *= 2) {
+		alex_link link;
+		spread(&link, run, trim, coarser, false);
+		if (slots_fit(b, &link, run))
+			return coarser;
+	}
+	return slots;
+}
+
+/* Chooses how many slots an inner node gets, and how many keys at the ends stay out of its range. */
+static void choose_spread(const builder *b, alex_link *link, alex_run run)
+{
+	const size_t trims[] = {0, run.count / 1024, run.count / 16};
+	double most = (double)run.count / 8, least_cost = INFINITY;
+	most = most < (1 << GRANULES) ? 1 << GRANULES : most;
+	size_t trim = 0;
+	int granule = 0;
+	for (size_t t = 0; t < sizeof trims / sizeof *trims; t++) {
+		double cost[GRANULES];
+		if (t > 0 && trims[t] == trims[t - 1])
+			continue;
+		spread(link, run, trims[t], most, false);
+		grid_costs(link, run, cost);
+		for (int g = 0; g < GRANULES; g++) {
+			if (cost[g] < least_cost) {
+				least_cost = cost[g];
+				trim = trims[t];
+				granule = g;
+			}
+		}
+	}
+	double slots = most / (1 << granule);
+	if (run.count >= MANY_KEYS)
+		slots = coarsen(b, run, trim, slots);
+	spread(link, run, trim, slots, b->appending);
+}
+
 static bool make_inner(builder *b, alex_link *link, alex_run run);
 
 /*
@@ -266,7 +297,7 @@ static bool fill_all(builder *b, const alex_link *parent, size_t first, size_t e
 static bool make_inner(builder *b, alex_link *out, alex_run run)
 {
 	alex_link link = {.node = NULL};
-	choose_spread(&link, run, b->appending);
+	choose_spread(b, &link, run);
 	const size_t bytes = inner_bytes(&link);
 	alex_inner *inner = ldb_alloc(bytes);
 	if (!inner)
