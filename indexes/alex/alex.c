@@ -6,12 +6,14 @@
 
 #include "alex.h"
 
-enum { PARAM_DENSITY, PARAM_MOST_KEYS };
+enum { PARAM_DENSITY, PARAM_MOST_KEYS, PARAM_AHEAD };
 static const ldb_param params[] = {
 	{"density", "share of the slots of a new data node that are in use", .def = 0.7, .min = 0.3,
 	 .max = 0.8},
 	{"most_keys", "keys that a new data node has at most", .def = 1024, .min = 64,
 	 .max = 65536},
+	{"ahead", "operations that a stream is looked ahead, to fetch what they will need",
+	 .def = 8, .min = 0, .max = 32},
 	{0},
 };
 
@@ -141,14 +143,13 @@ static bool put(alex *self, ldb_key key, ldb_val value)
 	return alex_data_insert(p.node, p.slot, p.predicted, key, value);
 }
 
-static void delete(alex *self, ldb_key key)
+static void delete (alex *self, ldb_key key)
 {
 	const place p = locate(self, key, true);
 	if (!p.present || !p.node->count)
 		return;
 	alex_data_delete(p.node, p.slot);
-	if (p.node->count == 0 ||
-	    (p.capacity > ALEX_WINDOW && p.node->count < p.capacity / 8))
+	if (p.node->count == 0 || (p.capacity > ALEX_WINDOW && p.node->count < p.capacity / 8))
 		alex_restructure(self, key); /* it may fail: the node is right as it is */
 }
 
@@ -161,11 +162,39 @@ static ldb_val scan(const alex *self, ldb_key key, size_t length)
 	return sum;
 }
 
+/*
+ * Looks ahead in a stream of operations and asks for what they will need: of one the link that the
+ * root leads it to, of one sooner to come the keys around its predicted slot. Nothing is kept, so
+ * it doesn't matter what the operations before it change.
+ */
+static inline void look_ahead(const alex *self, const ldb_op *ops, size_t n, size_t distance)
+{
+	if (2 * distance < n && !self->root.is_data) {
+		const ldb_key key = ops[2 * distance].key;
+		ldb_prefetch(alex_links(&self->root) + alex_predict(&self->root, key), 0);
+	}
+	if (distance < n) {
+		const ldb_key key = ops[distance].key;
+		const alex_link *link = alex_descend(self, key);
+		const size_t capacity = (size_t)link->last + 1;
+		const size_t from = alex_window(alex_predict(link, key), capacity);
+		const ldb_key *keys = alex_keys(link->node);
+		for (size_t i = 0; i < ALEX_WINDOW; i += 8)
+			ldb_prefetch_key(keys, from + i);
+		ldb_prefetch_key(keys, capacity + from + 8);
+		ldb_prefetch_key(keys, capacity + from + 16);
+		if (ops[distance].kind == LDB_PUT)
+			ldb_prefetch(link->node, 0);
+	}
+}
+
 static size_t alex_apply(void *index, const ldb_op *ops, size_t n, ldb_val *out, ldb_error *err)
 {
 	alex *self = index;
 	for (size_t i = 0; i < n; i++) {
 		const ldb_key key = ops[i].key;
+		if (self->ahead)
+			look_ahead(self, ops + i, n - i, self->ahead);
 		out[i] = 0;
 		switch ((ldb_op_kind)ops[i].kind) {
 		case LDB_GET: {
@@ -226,7 +255,8 @@ static ldb_status alex_build(void **out, const ldb_key *keys, size_t n, const do
 		return ldb_fail_oom(err, "alex", sizeof *self);
 	*self = (alex){.bytes = sizeof *self,
 		       .density = values[PARAM_DENSITY],
-		       .most_keys = (size_t)values[PARAM_MOST_KEYS]};
+		       .most_keys = (size_t)values[PARAM_MOST_KEYS],
+		       .ahead = (size_t)values[PARAM_AHEAD]};
 	self->scratch_keys = ldb_alloc(scratch_bytes(self));
 	self->scratch_values = ldb_alloc(scratch_bytes(self));
 	self->bytes += 2 * scratch_bytes(self);

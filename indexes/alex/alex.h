@@ -63,6 +63,7 @@ typedef struct {
 	size_t bytes;
 	double density;   /* of a new data node */
 	size_t most_keys; /* of a data node */
+	size_t ahead;     /* operations that apply looks ahead */
 	/* Where a node's entries are while it is made anew: most_keys + 1 of each. */
 	ldb_key *scratch_keys;
 	ldb_val *scratch_values;
@@ -115,7 +116,8 @@ static inline const alex_link *alex_descend(const alex *self, ldb_key q)
 /* Where the window for a predicted slot begins: at a cache line. */
 static inline size_t alex_window(size_t predicted, size_t capacity)
 {
-	const size_t from = (predicted < ALEX_WINDOW / 4 ? 0 : predicted - ALEX_WINDOW / 4) & ~(size_t)7;
+	const size_t from =
+		(predicted < ALEX_WINDOW / 4 ? 0 : predicted - ALEX_WINDOW / 4) & ~(size_t)7;
 	return from < capacity - ALEX_WINDOW ? from : capacity - ALEX_WINDOW;
 }
 
@@ -128,10 +130,9 @@ static inline size_t alex_search(const ldb_key *keys, size_t capacity, size_t fr
 	unsigned less = 0;
 	for (size_t i = 0; i < ALEX_WINDOW; i += 8)
 		less += ldb_count_less8(keys + from + i, q);
-	const bool found = (less > 0 || from == 0) &&
-			   (less < ALEX_WINDOW || from + ALEX_WINDOW == capacity);
-	return __builtin_expect(found, 1) ? from + less
-					  : alex_search_far(keys, capacity, from, q);
+	const bool found =
+		(less > 0 || from == 0) && (less < ALEX_WINDOW || from + ALEX_WINDOW == capacity);
+	return __builtin_expect(found, 1) ? from + less : alex_search_far(keys, capacity, from, q);
 }
 
 /* --- data.c ----------------------------------------------------------------------------------- */

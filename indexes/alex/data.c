@@ -214,10 +214,8 @@ bool alex_data_expand(const alex_link *from, alex_link *to, double density)
 	alex_data *node = new_node(capacity, old->count);
 	if (!node)
 		return false;
-	*to = (alex_link){.node = node,
-			  .base = from->base,
-			  .last = (uint32_t)capacity - 1,
-			  .is_data = true};
+	*to = (alex_link){
+		.node = node, .base = from->base, .last = (uint32_t)capacity - 1, .is_data = true};
 	alex_set_slope(to, slope * (double)capacity / (double)old->capacity);
 	const ldb_key *old_keys = alex_keys(old);
 	const ldb_val *old_values = alex_values(old);

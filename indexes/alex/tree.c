@@ -21,11 +21,11 @@
 enum {
 	FEW_KEYS = 22,   /* of a data node that is not worth halving */
 	HEAVY_KEYS = 64, /* in one slot of an inner node: more need a node below, likely */
-	GRANULES = 6,   /* numbers of slots tried: 1/8 of the keys, 1/16 ... */
+	GRANULES = 6,    /* numbers of slots tried: 1/8 of the keys, 1/16 ... */
 	MANY_KEYS = 65536,
 	SAMPLE = 64,
-	GROWTH = 4,     /* a subtree that has grown so many times is made anew */
-	HEADROOM = 4,   /* by so much is the range of an inner node extended for appended keys */
+	GROWTH = 4,   /* a subtree that has grown so many times is made anew */
+	HEADROOM = 4, /* by so much is the range of an inner node extended for appended keys */
 };
 
 /* In nanoseconds, as seen where this was tuned; only what they are to each other matters. */
@@ -170,7 +170,8 @@ static bool make_data(builder *b, alex_link *link, alex_run run)
 	return true;
 }
 
-/* Is one data node for the keys better than halves of them (or, of one slot, than an inner node)? */
+/* Is one data node for the keys better than halves of them (or, of one slot, than an inner node)?
+ */
 static bool fits(const builder *b, alex_link *link, alex_run run, bool single)
 {
 	if (run.count > b->self->most_keys)
@@ -205,7 +206,8 @@ static double coarsen(const builder *b, alex_run run, size_t trim, double slots)
 	return slots;
 }
 
-/* Chooses how many slots an inner node gets, and how many keys at the ends stay out of its range. */
+/* Chooses how many slots an inner node gets, and how many keys at the ends stay out of its range.
+ */
 static void choose_spread(const builder *b, alex_link *link, alex_run run)
 {
 	const size_t trims[] = {0, run.count / 1024, run.count / 16};
@@ -402,8 +404,8 @@ static size_t counted_keys(const range *r)
 }
 
 /* Puts new nodes in the place of the old ones. */
-static void replace(alex *self, const range *r, alex_link *links, const builder *b,
-		    alex_data *head, alex_data *tail)
+static void replace(alex *self, const range *r, alex_link *links, const builder *b, alex_data *head,
+		    alex_data *tail)
 {
 	b->head->previous = head->previous;
 	b->tail->next = tail->next;
