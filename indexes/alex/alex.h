@@ -11,8 +11,7 @@
  *     [model | node] --> [ link 0 | link 1 | ... | link F-1 ] --> | 3 3 7 7 7 8 9 9 | keys
  *                            \______/  a run of two               | a   b     c d   | values
  *
- * Here models work in integers: a slot is (key - base) * slope with a slope of 64 bits, cut off at
- * the node's ends. That is exact for all 64-bit keys and never decreases as keys grow. So a key
+ * Models work in integers (ldb/line.h): exact, and never decreasing as keys grow. So a key
  * leads to one data node only, and all smaller keys to that node or to one before it.
  *
  * Gaps. A key that has no slot of its own to stand in could not be told from a gap by looking; so
@@ -26,6 +25,7 @@
 #include <stdbool.h>
 
 #include "ldb/index.h"
+#include "ldb/line.h"
 #include "ldb/window.h"
 
 /* The slots that a query compares at once: four cache lines around the predicted one. */
@@ -81,10 +81,7 @@ typedef struct {
 
 static inline size_t alex_predict(const alex_link *link, ldb_key q)
 {
-	const uint64_t distance = q > link->base ? q - link->base : 0;
-	const uint64_t scaled = (uint64_t)((unsigned __int128)distance * link->slope >> 64);
-	const uint64_t slot = scaled >> link->shift;
-	return slot < link->last ? slot : link->last;
+	return ldb_line_slot(q, link->base, link->slope, link->shift, link->last);
 }
 
 static inline alex_link *alex_links(const alex_link *link)
@@ -149,8 +146,6 @@ static inline size_t alex_data_bytes(size_t capacity)
 	return sizeof(alex_data) + capacity * (sizeof(ldb_key) + sizeof(ldb_val));
 }
 
-/* `slope` slots per key, at most 1: there are never more slots than keys that could need them. */
-void alex_set_slope(alex_link *link, double slope);
 /* Fills in the model of a data node over `run`; returns how many steps beyond the window a search
  * for one of its keys would take, on average. */
 double alex_fit(alex_link *link, alex_run run, double density);

@@ -63,15 +63,7 @@ static void regress(alex_run run, double *slope, double *intercept)
 	*intercept = mean_y - *slope * mean_x;
 }
 
-void alex_set_slope(alex_link *link, double slope)
-{
-	int exponent;
-	const double fraction = frexp(slope, &exponent);
-	link->shift = (uint8_t)(exponent < 0 ? -exponent : 0);
-	link->slope = slope < 1 ? (uint64_t)ldexp(fraction, 64) : UINT64_MAX;
-}
-
-/* Where a search begins, and where the key will stand. */
+/* Steps that the search for a key takes beyond the window: it doubles them. */
 static size_t steps_beyond_window(size_t predicted, size_t slot, size_t capacity)
 {
 	const size_t from = alex_window(predicted, capacity);
@@ -141,7 +133,7 @@ double alex_fit(alex_link *link, alex_run run, double density)
 		link->base -= (uint64_t)back;
 	else if (back < 0)
 		link->base += (uint64_t)-back;
-	alex_set_slope(link, slope * scale);
+	link->slope = ldb_line_slope(slope * scale, &link->shift);
 	if (capacity == ALEX_WINDOW)
 		return 0;
 	placing p = begin_placing(link, run.count);
@@ -216,7 +208,7 @@ bool alex_data_expand(const alex_link *from, alex_link *to, double density)
 		return false;
 	*to = (alex_link){
 		.node = node, .base = from->base, .last = (uint32_t)capacity - 1, .is_data = true};
-	alex_set_slope(to, slope * (double)capacity / (double)old->capacity);
+	to->slope = ldb_line_slope(slope * (double)capacity / (double)old->capacity, &to->shift);
 	const ldb_key *old_keys = alex_keys(old);
 	const ldb_val *old_values = alex_values(old);
 	ldb_key *keys = keys_of(node);

@@ -88,7 +88,7 @@ static void spread(alex_link *link, alex_run run, size_t trim, double slots, boo
 	}
 	slots = slots < span ? slots : span;
 	slots = slots < 2 ? 2 : slots;
-	alex_set_slope(link, slots / span);
+	link->slope = ldb_line_slope(slots / span, &link->shift);
 	link->last = (uint32_t)slots - 1;
 	link->is_data = false;
 }
