@@ -140,7 +140,7 @@ endef
 $(eval $(call SIMD_KERNELS,,$(BASE_MARCH)))
 $(foreach l,$(LEVELS),$(eval $(call SIMD_KERNELS,.$(l),-march=x86-64-$(l))))
 .PHONY: test-binaries
-test-binaries: all $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
+test-binaries: all $(BUILD)/tests/count_operations $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
 
 .PHONY: test
 test: test-binaries ## run all tests (about 5 minutes)
@@ -158,6 +158,12 @@ test-long: plugins $(BUILD)/tests/test_updates ## test updatable indexes by stre
 check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests
 	@$(MAKE) --no-print-directory BUILD=build-asan SAN=address,undefined test-binaries
 	@BUILD=build-asan $(PYTHON) scripts/run_tests --asan
+
+.PHONY: perf-counts perf-counts-update
+perf-counts: all $(BUILD)/tests/count_operations ## instructions and simulated cache misses per operation, against the baseline
+	@BUILD=$(BUILD) $(PYTHON) scripts/perf-counts
+perf-counts-update: all $(BUILD)/tests/count_operations ## write that baseline anew
+	@BUILD=$(BUILD) $(PYTHON) scripts/perf-counts --update
 
 # --- measuring --------------------------------------------------------------------------------
 .PHONY: bench
