@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "../datasets/inspect.h"
-#include "../indexes/pgm/pgm.h"
+#include "ldb/pgm.h"
 #include "memory.h"
 #include "test_index.h"
 
@@ -30,8 +30,8 @@ static int setup(void **state)
 	return level_count ? 0 : -1;
 }
 
-static pgm *build(const ldb_index *index, const ldb_key *keys, size_t n, double epsilon,
-		  double recursive)
+static ldb_pgm *build(const ldb_index *index, const ldb_key *keys, size_t n, double epsilon,
+		      double recursive)
 {
 	void *self = NULL;
 	ldb_error err = {{0}, {0}, {0}};
@@ -41,7 +41,7 @@ static pgm *build(const ldb_index *index, const ldb_key *keys, size_t n, double 
 	return self;
 }
 
-static void assert_valid(const ldb_index *index, const pgm *self)
+static void assert_valid(const ldb_index *index, const ldb_pgm *self)
 {
 	ldb_error err;
 	if (index->validate(self, &err) != LDB_OK)
@@ -49,8 +49,8 @@ static void assert_valid(const ldb_index *index, const pgm *self)
 }
 
 /* All three entry points and the window, for queries from..from + count. */
-static void check_queries(const ldb_index *index, const pgm *self, const ldb_key *keys, size_t n,
-			  ldb_key from, size_t count)
+static void check_queries(const ldb_index *index, const ldb_pgm *self, const ldb_key *keys,
+			  size_t n, ldb_key from, size_t count)
 {
 	enum { MOST = 1 << 12 };
 	static ldb_key q[MOST], chained[MOST];
@@ -98,8 +98,8 @@ static void test_small_universes(void **state)
 					  : base + ldb_rng_below(&rng, span + 1);
 		qsort(keys, n, sizeof *keys, test_compare_keys);
 		const ldb_index *index = levels[(size_t)round % level_count];
-		pgm *self = build(index, keys, n, 1 + (double)ldb_rng_below(&rng, 4),
-				  1 + (double)ldb_rng_below(&rng, 4));
+		ldb_pgm *self = build(index, keys, n, 1 + (double)ldb_rng_below(&rng, 4),
+				      1 + (double)ldb_rng_below(&rng, 4));
 		assert_valid(index, self);
 		assert_true(self->level[0].width <= 2 * self->epsilon + 2);
 		check_queries(index, self, keys, n, base - (base > 3 ? 3 : base), span + 4);
@@ -115,7 +115,7 @@ static ldb_key *make(int kind, size_t n)
 	return keys;
 }
 
-/* As few as the optimal segmentation, where no cut at PGM_SPAN_MAX adds one. */
+/* As few as the optimal segmentation, where no cut at LDB_PGM_SPAN_MAX adds one. */
 static void test_least_segments(void **state)
 {
 	(void)state;
@@ -124,7 +124,7 @@ static void test_least_segments(void **state)
 		ldb_key *keys = make(kind, 20000);
 		const size_t n = test_distinct(keys, 20000);
 		for (size_t e = 0; e < sizeof epsilons / sizeof *epsilons; e++) {
-			pgm *self = build(levels[0], keys, n, epsilons[e], 4);
+			ldb_pgm *self = build(levels[0], keys, n, epsilons[e], 4);
 			assert_int_equal(self->level[0].count,
 					 inspect_segments(keys, n, (uint64_t)epsilons[e], NULL));
 			levels[0]->destroy(self);
@@ -141,8 +141,8 @@ static void test_lines_are_cut(void **state)
 	for (uint64_t step = 1; step <= (uint64_t)1 << 40; step <<= 20) {
 		for (size_t i = 0; i < n; i++)
 			keys[i] = 5 + i * step;
-		pgm *self = build(levels[0], keys, n, 7, 4);
-		assert_int_equal(self->level[0].count, n / (PGM_SPAN_MAX + 1) + 1);
+		ldb_pgm *self = build(levels[0], keys, n, 7, 4);
+		assert_int_equal(self->level[0].count, n / (LDB_PGM_SPAN_MAX + 1) + 1);
 		assert_true(self->level[0].width <= 2); /* they are exact */
 		assert_valid(levels[0], self);
 		levels[0]->destroy(self);
@@ -159,13 +159,13 @@ static void test_widths(void **state)
 		ldb_key *keys = make(kind, n);
 		for (uint64_t epsilon = 1; epsilon <= 256; epsilon *= 4)
 			for (uint64_t recursive = 1; recursive <= 8; recursive *= 2) {
-				pgm *self = build(levels[level_count - 1], keys, n, (double)epsilon,
-						  (double)recursive);
+				ldb_pgm *self = build(levels[level_count - 1], keys, n,
+						      (double)epsilon, (double)recursive);
 				assert_true(self->level[0].width <= 2 * epsilon + 2);
 				for (size_t l = 1; l < self->level_count; l++)
 					assert_true(self->level[l].width <= 2 * recursive + 2);
-				const pgm_level *top = &self->level[self->level_count - 1];
-				assert_true(top->count <= PGM_TOP);
+				const ldb_pgm_level *top = &self->level[self->level_count - 1];
+				assert_true(top->count <= LDB_PGM_TOP);
 				assert_valid(levels[level_count - 1], self);
 				levels[level_count - 1]->destroy(self);
 			}
@@ -185,7 +185,7 @@ static void test_levels(void **state)
 		ldb_key *keys = make(TEST_UNIFORM, n);
 		for (size_t v = 0; v < level_count; v++)
 			for (double recursive = 1; recursive <= 16; recursive *= 4) {
-				pgm *self = build(levels[v], keys, n, 1, recursive);
+				ldb_pgm *self = build(levels[v], keys, n, 1, recursive);
 				assert_true(self->level_count >= cases[c].levels_least);
 				assert_valid(levels[v], self);
 				for (size_t i = 0; i < n; i += n / 100)
@@ -203,7 +203,7 @@ static void test_tuning(void **state)
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
 		const size_t n = 300000;
 		ldb_key *keys = make(kinds[k], n);
-		pgm *self = build(levels[0], keys, n, 0, 4);
+		ldb_pgm *self = build(levels[0], keys, n, 0, 4);
 		ldb_index_info info = {0};
 		levels[0]->info(self, &info);
 		assert_true(info.tune_ns > 0);
@@ -212,7 +212,7 @@ static void test_tuning(void **state)
 		assert_string_equal(info.chosen, chosen);
 		assert_true(levels[0]->bytes(self) <= n * sizeof *keys / 10 + sizeof *self);
 		if (self->epsilon > 15) { /* then the next smaller one costs too much */
-			pgm *finer = build(levels[0], keys, n, (double)(self->epsilon / 2), 4);
+			ldb_pgm *finer = build(levels[0], keys, n, (double)(self->epsilon / 2), 4);
 			assert_true(levels[0]->bytes(finer) > n * sizeof *keys / 11);
 			levels[0]->destroy(finer);
 		}
@@ -220,14 +220,14 @@ static void test_tuning(void **state)
 		free(keys);
 	}
 	ldb_key one = 5;
-	pgm *self = build(levels[0], &one, 1, 9, 4);
+	ldb_pgm *self = build(levels[0], &one, 1, 9, 4);
 	ldb_index_info info = {0};
 	levels[0]->info(self, &info);
 	assert_true(info.tune_ns == 0 && info.chosen[0] == 0);
 	levels[0]->destroy(self);
 }
 
-static void assert_invalid(const pgm *self)
+static void assert_invalid(const ldb_pgm *self)
 {
 	ldb_error err = {{0}, {0}, {0}};
 	assert_int_equal(levels[0]->validate(self, &err), LDB_INVALID);
@@ -239,21 +239,21 @@ static void test_validate_finds_damage(void **state)
 	(void)state;
 	const size_t n = 200000;
 	ldb_key *keys = make(TEST_UNIFORM, n);
-	pgm *self = build(levels[0], keys, n, 1, 4);
+	ldb_pgm *self = build(levels[0], keys, n, 1, 4);
 	assert_true(self->level_count >= 2);
 	for (size_t l = 0; l < self->level_count; l++) {
-		pgm_level *level = &self->level[l];
-		pgm_segment *s = self->segments + level->begin;
-		pgm_segment *middle = &s[1]; /* the one that rises most */
+		ldb_pgm_level *level = &self->level[l];
+		ldb_pgm_segment *s = self->segments + level->begin;
+		ldb_pgm_segment *middle = &s[1]; /* the one that rises most */
 		for (size_t i = 1; i + 1 < level->count; i++)
 			if (s[i + 1].top - s[i].top > middle[1].top - middle[0].top)
 				middle = &s[i];
-		const pgm_segment whole = *middle;
-		const pgm_level whole_level = *level;
+		const ldb_pgm_segment whole = *middle;
+		const ldb_pgm_level whole_level = *level;
 		middle->top -= 2;
 		assert_invalid(self);
 		*middle = whole;
-		middle->slope ^= 1u << (PGM_SLOPE_BITS - 1); /* half of it */
+		middle->slope ^= 1u << (LDB_PGM_SLOPE_BITS - 1); /* half of it */
 		assert_invalid(self);
 		*middle = whole;
 		middle->key = middle[1].key;

@@ -1,78 +1,32 @@
 /*
  * The plug-in around the PGM-index: parameters, lookups, the batched pipeline, checks. The model
- * itself is in pgm.h.
+ * itself is in ldb/pgm.h.
  */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "clock.h"
 #include "ldb/check.h"
 #include "ldb/loops.h"
-#include "ldb/window.h"
+#include "ldb/pgm_build.h"
+#include "tune.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "pgm.h"
+typedef ldb_pgm pgm;
 
 static inline ldb_val pgm_find(const pgm *self, ldb_key q)
 {
-	if (q <= self->min)
-		return self->min_answer;
-	const size_t width = self->level[0].width;
-	const size_t lo = pgm_window_low(pgm_predict(pgm_descend(self, q), q), width);
-	const size_t rank = ldb_fixed_search(self->keys, self->n, lo, width, q);
+	const size_t rank = ldb_pgm_rank(self, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
 
 LDB_INDEX_LOOPS(pgm, pgm_find)
 
-/* --- batched lookup --------------------------------------------------------------------------- */
-
-/* Asks for low[0..width + 1], or the middle of what will be halved first. */
-static inline void prefetch_segments(const pgm_segment *low, size_t width)
-{
-	if (width > 16) {
-		ldb_prefetch(low, width / 2 * sizeof *low);
-		return;
-	}
-	for (size_t i = 0; i <= width; i += 4)
-		ldb_prefetch(low, i * sizeof *low);
-	ldb_prefetch(low, (width + 1) * sizeof *low);
-}
-
-/*
- * A group of queries goes down the levels together: each stage asks for the cache lines of the next
- * one, so the misses of the whole group overlap. The levels see queries clamped to above min.
- */
 static inline void find_group(const void *index, const ldb_key *q, size_t count, ldb_val *out)
 {
 	const pgm *self = index;
-	const pgm_segment *segment[LDB_GROUP];
-	ldb_key c[LDB_GROUP];
-	size_t lo[LDB_GROUP];
-	for (size_t i = 0; i < count; i++) {
-		c[i] = q[i] > self->min ? q[i] : self->min + 1;
-		segment[i] = pgm_search_top(self, c[i]);
-		ldb_prefetch(segment[i], 0);
-		ldb_prefetch(segment[i] + 1, 0);
-	}
-	for (size_t l = self->level_count - 1; l > 0; l--) {
-		const size_t width = self->level[l].width;
-		const pgm_segment *below = self->segments + self->level[l - 1].begin;
-		for (size_t i = 0; i < count; i++) {
-			segment[i] = below + pgm_window_low(pgm_predict(segment[i], c[i]), width);
-			prefetch_segments(segment[i], width);
-		}
-		for (size_t i = 0; i < count; i++)
-			segment[i] = pgm_search_segments(segment[i], width, c[i]);
-	}
-	const size_t width = self->level[0].width;
-	for (size_t i = 0; i < count; i++) {
-		lo[i] = pgm_window_low(pgm_predict(segment[i], c[i]), width);
-		ldb_fixed_prefetch(self->keys, lo[i], width);
-	}
-	ldb_fixed_search_group(self->keys, self->n, q, lo, width, count, out);
+	ldb_pgm_ranks(self, q, count, out);
 	for (size_t i = 0; i < count; i++)
-		out[i] = q[i] <= self->min ? 0 : out[i] < self->n ? out[i] : LDB_NONE;
+		out[i] = out[i] < self->n ? out[i] : LDB_NONE;
 }
 
 static void pgm_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
@@ -88,8 +42,8 @@ static void pgm_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 	const pgm *index = self;
 	*lo = *hi = 0;
 	if (q > index->min) {
-		*hi = pgm_predict(pgm_descend(index, q), q);
-		*lo = pgm_window_low(*hi, index->level[0].width);
+		*hi = ldb_pgm_predict(ldb_pgm_descend(index, q), q);
+		*lo = ldb_pgm_window_low(*hi, index->level[0].width);
 	}
 }
 
@@ -105,7 +59,7 @@ static const ldb_param params_table[] = {
 	 .max = 1 << 16},
 	{.name = "epsilon_recursive",
 	 .help = "the same for the levels above, in segments of the level below",
-	 .def = PGM_EPSILON_RECURSIVE,
+	 .def = LDB_PGM_EPSILON_RECURSIVE,
 	 .min = 1,
 	 .max = 1 << 16},
 	{.name = NULL},
@@ -113,25 +67,25 @@ static const ldb_param params_table[] = {
 
 static void pgm_destroy(void *self)
 {
-	pgm *index = self;
-	ldb_free(index->segments, index->segment_count * sizeof *index->segments);
-	ldb_free(index->top_keys, index->top_count * sizeof *index->top_keys);
-	ldb_free(index, sizeof *index);
+	ldb_pgm_free(self);
+	ldb_free(self, sizeof(pgm));
 }
 
-/* All but the empty index. */
-static ldb_status build_model(pgm *index, const double *params, ldb_error *err)
+static ldb_status build_model(pgm *index, const ldb_key *keys, size_t n, const double *params,
+			      ldb_error *err)
 {
-	index->epsilon = (uint64_t)params[PARAM_EPSILON];
-	index->epsilon_recursive = (uint64_t)params[PARAM_EPSILON_RECURSIVE];
-	if (index->epsilon == 0) {
+	uint64_t epsilon = (uint64_t)params[PARAM_EPSILON], tune_ns = 0;
+	if (epsilon == 0 && n > 0) {
 		const uint64_t start_ns = ldb_now_ns();
-		index->epsilon = pgm_choose_epsilon(index->keys, index->n);
-		index->tune_ns = ldb_now_ns() - start_ns;
-		if (index->epsilon == 0)
+		epsilon = pgm_choose_epsilon(keys, n);
+		tune_ns = ldb_now_ns() - start_ns;
+		if (epsilon == 0)
 			return ldb_fail_oom(err, "pgm: hulls", sizeof(ldb_key));
 	}
-	return pgm_build_levels(index, err);
+	const ldb_status status = ldb_pgm_build(index, keys, n, epsilon,
+						(uint64_t)params[PARAM_EPSILON_RECURSIVE], err);
+	index->tune_ns = tune_ns;
+	return status;
 }
 
 static ldb_status pgm_build(void **self, const ldb_key *keys, size_t n, const double *params,
@@ -143,14 +97,9 @@ static ldb_status pgm_build(void **self, const ldb_key *keys, size_t n, const do
 	pgm *index = ldb_alloc(sizeof *index);
 	if (!index)
 		return ldb_fail_oom(err, "pgm", sizeof *index);
-	memset(index, 0, sizeof *index);
-	index->keys = keys;
-	index->n = n;
-	index->min = n ? keys[0] : LDB_KEY_MAX;
-	index->min_answer = n ? 0 : LDB_NONE;
-	const ldb_status status = n ? build_model(index, params, err) : LDB_OK;
+	const ldb_status status = build_model(index, keys, n, params, err);
 	if (status != LDB_OK) {
-		pgm_destroy(index);
+		ldb_free(index, sizeof *index);
 		return status;
 	}
 	*self = index;
@@ -159,9 +108,7 @@ static ldb_status pgm_build(void **self, const ldb_key *keys, size_t n, const do
 
 static size_t pgm_bytes(const void *self)
 {
-	const pgm *index = self;
-	return sizeof *index + index->segment_count * sizeof *index->segments +
-	       index->top_count * sizeof *index->top_keys;
+	return sizeof(pgm) + ldb_pgm_bytes(self);
 }
 
 static void pgm_info(const void *self, ldb_index_info *out)
@@ -178,8 +125,8 @@ static void pgm_info(const void *self, ldb_index_info *out)
 
 static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
 {
-	const pgm_level *level = &index->level[l];
-	const pgm_segment *s = index->segments + level->begin;
+	const ldb_pgm_level *level = &index->level[l];
+	const ldb_pgm_segment *s = index->segments + level->begin;
 	const size_t last = l ? index->level[l - 1].count - 1 : index->n;
 	const size_t epsilon = l ? index->epsilon_recursive : index->epsilon;
 	if (s[0].key != index->min)
@@ -194,7 +141,7 @@ static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
 			return ldb_fail(err, LDB_INVALID, REMEDY,
 					"pgm: segments out of order or range",
 					"level %zu, segment %zu", l, i);
-	for (size_t i = level->count; i < level->count + PGM_PAD; i++)
+	for (size_t i = level->count; i < level->count + LDB_PGM_PAD; i++)
 		if (s[i].key != LDB_KEY_MAX || s[i].top != last)
 			return ldb_fail(err, LDB_INVALID, REMEDY, "pgm: wrong padding", "level %zu",
 					l);
@@ -204,8 +151,8 @@ static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
 /* From the model of each level: is the right segment of the level below in its window? */
 static ldb_status check_descent(const pgm *index, size_t l, ldb_error *err)
 {
-	const pgm_level *upper = &index->level[l], *lower = &index->level[l - 1];
-	const pgm_segment *s = index->segments + lower->begin, *model = index->segments;
+	const ldb_pgm_level *upper = &index->level[l], *lower = &index->level[l - 1];
+	const ldb_pgm_segment *s = index->segments + lower->begin, *model = index->segments;
 	model += upper->begin;
 	for (size_t i = 0; i < lower->count; i++) {
 		/* The first query and the last one that belong to segment i. */
@@ -213,8 +160,8 @@ static ldb_status check_descent(const pgm *index, size_t l, ldb_error *err)
 			const ldb_key q = end ? s[i + 1].key : s[i].key + 1;
 			while (model[1].key < q)
 				model++;
-			const size_t hi = pgm_predict(model, q),
-				     lo = pgm_window_low(hi, upper->width);
+			const size_t hi = ldb_pgm_predict(model, q),
+				     lo = ldb_pgm_window_low(hi, upper->width);
 			if (i < lo || i > hi)
 				return ldb_fail(err, LDB_INVALID, REMEDY,
 						"pgm: a segment is outside of its window",
@@ -227,16 +174,16 @@ static ldb_status check_descent(const pgm *index, size_t l, ldb_error *err)
 
 static ldb_status check_top(const pgm *index, ldb_error *err)
 {
-	const pgm_level *top = &index->level[index->level_count - 1];
-	const pgm_segment *s = index->segments + top->begin;
-	int good = top->count <= index->top_count && index->top_count <= PGM_TOP;
+	const ldb_pgm_level *top = &index->level[index->level_count - 1];
+	const ldb_pgm_segment *s = index->segments + top->begin;
+	int good = top->count <= index->top_count && index->top_count <= LDB_PGM_TOP;
 	for (size_t i = 0; i < index->top_count && good; i++)
 		good = index->top_keys[i] == (i < top->count ? s[i].key : LDB_KEY_MAX);
-	for (size_t i = 0; i < PGM_NODE * PGM_NODE && good; i++)
-		good = index->top_middle[i] == (i * PGM_NODE < index->top_count
-							? index->top_keys[i * PGM_NODE]
+	for (size_t i = 0; i < LDB_PGM_NODE * LDB_PGM_NODE && good; i++)
+		good = index->top_middle[i] == (i * LDB_PGM_NODE < index->top_count
+							? index->top_keys[i * LDB_PGM_NODE]
 							: LDB_KEY_MAX) &&
-		       index->top_root[i / PGM_NODE] == index->top_middle[i - i % PGM_NODE];
+		       index->top_root[i / LDB_PGM_NODE] == index->top_middle[i - i % LDB_PGM_NODE];
 	return good ? LDB_OK
 		    : ldb_fail(err, LDB_INVALID, REMEDY,
 			       "pgm: the top is not that of the highest level", "%zu segments",

@@ -4,7 +4,8 @@
  * fill whole vectors. Windows of two vectors instead of four, with EPSILON_LEAST 7, cost more in
  * segments that the second cache does not hold than they save in keys, on all but uniform ones.
  */
-#include "pgm.h"
+#include "tune.h"
+#include "ldb/pgm_build.h"
 
 #define EPSILON_LEAST 15u
 #define EPSILON_MOST 4095u
@@ -22,7 +23,7 @@ static size_t segments_of_sample(const ldb_key *keys, size_t n, uint64_t epsilon
 	for (size_t b = 0; b < blocks; b++) {
 		const size_t start = n / blocks * b, left = n - start;
 		const size_t length = left < BLOCK_KEYS ? left : BLOCK_KEYS;
-		const size_t segments = pgm_count_segments(keys + start, length, epsilon);
+		const size_t segments = ldb_pgm_count_segments(keys + start, length, epsilon);
 		if (segments == 0)
 			return 0;
 		count += segments;

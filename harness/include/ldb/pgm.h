@@ -1,14 +1,14 @@
 /*
- * pgm: the PGM-index (Ferragina, Vinciguerra: "The PGM-index: a fully-dynamic compressed learned
- * index with provable worst-case bounds", VLDB 2020), static. This header is the model and its
- * lookup; build.c makes it, tune.c chooses epsilon, pgm.c is the plug-in around it.
+ * The PGM-index (Ferragina, Vinciguerra: "The PGM-index: a fully-dynamic compressed learned
+ * index with provable worst-case bounds", VLDB 2020), static. This header is the model and
+ * its lookup; ldb/pgm_build.h makes it.
  *
  * Level 0 approximates the keys' ranks within epsilon by the fewest line segments (ldb/pla.h; they
- * are cut at PGM_SPAN_MAX ranks). Level 1 approximates likewise, within epsilon_recursive, which
- * segment of level 0 a key falls into, and so on up, until at most PGM_TOP segments are left, whose
- * keys are searched by compare-and-count in up to three rounds. A lookup walks down: each level
- * says in which few entries of the one below the next segment is, and level 0 in which few ranks
- * the answer is.
+ * are cut at LDB_PGM_SPAN_MAX ranks). Level 1 approximates likewise, within epsilon_recursive,
+ *which segment of level 0 a key falls into, and so on up, until at most LDB_PGM_TOP segments are
+ *left, whose keys are searched by compare-and-count in up to three rounds. A lookup walks down:
+ *each level says in which few entries of the one below the next segment is, and level 0 in which
+ *few ranks the answer is.
  *
  * A segment takes 16 bytes, four to a cache line: its first key, its slope, and `top`, the end of
  * the window that it gives for this key. For a query q > keys[0] the levels see p = q - 1, of which
@@ -23,7 +23,8 @@
  * t is computed in integers, so it is the same wherever it is computed. The points of a level are
  * (s, c(s)) for all distinct keys s, and for keys that occur more than once also the foot of the
  * step, (s - 1, c(s - 1)), where s - 1 is no key. Between two neighbouring points c is constant. A
- * segment begins at a point. When it is closed, build.c computes t at all its points and sets
+ * segment begins at a point. When it is closed, ldb/pgm_build.h computes t at all its points and
+ *sets
  *
  *	top_j = max (c(s) - t(s)) over its points s
  *	width = max (top_j + t(s) - c(s)) over its points s, and for keys s that occur once
@@ -49,47 +50,47 @@
  * known at once and fetched together, so it is one miss after level 0. With more segments than the
  * caches hold there is one more, of two or three lines.
  */
-#ifndef PGM_H
-#define PGM_H
+#ifndef LDB_PGM_H
+#define LDB_PGM_H
 
-#include "ldb/simd.h"
+#include "ldb/window.h"
 
 typedef struct {
 	ldb_key key;    /* the first point's */
-	uint32_t slope; /* see pgm_rise */
+	uint32_t slope; /* see ldb_pgm_rise */
 	uint32_t top;
-} pgm_segment;
+} ldb_pgm_segment;
 
-#define PGM_EPSILON_RECURSIVE 4          /* as in the paper */
-#define PGM_SPAN_MAX ((uint64_t)1 << 16) /* ranks from a segment's first point to its last */
-#define PGM_LEVELS_MAX 32
-#define PGM_PAD 16 /* segments with key UINT64_MAX behind each level: searches may read them */
-#define PGM_NODE 16
-#define PGM_TOP (PGM_NODE * PGM_NODE * PGM_NODE)
+#define LDB_PGM_EPSILON_RECURSIVE 4          /* as in the paper */
+#define LDB_PGM_SPAN_MAX ((uint64_t)1 << 16) /* ranks from a segment's first point to its last */
+#define LDB_PGM_LEVELS_MAX 32
+#define LDB_PGM_PAD 16 /* segments with key UINT64_MAX behind each level: searches may read them   \
+			*/
+#define LDB_PGM_NODE 16
+#define LDB_PGM_TOP (LDB_PGM_NODE * LDB_PGM_NODE * LDB_PGM_NODE)
 
 typedef struct {
 	size_t begin; /* in segments */
 	size_t count;
 	size_t width; /* of the windows it gives, in ranks or segments of the level below */
-} pgm_level;
+} ldb_pgm_level;
 
 typedef struct {
 	const ldb_key *keys;
 	size_t n;
-	ldb_key min;           /* n == 0: UINT64_MAX */
-	ldb_val min_answer;    /* to q <= min: 0, or LDB_NONE when there are no keys */
-	pgm_segment *segments; /* of all levels, with their padding */
+	ldb_key min;               /* n == 0: UINT64_MAX */
+	ldb_pgm_segment *segments; /* of all levels, with their padding */
 	size_t segment_count;
 	size_t level_count;
-	pgm_level level[PGM_LEVELS_MAX]; /* level[0] is over the keys */
-	/* The keys of the highest level, up to a multiple of PGM_NODE filled with UINT64_MAX; every
-	 * PGM_NODE-th of them; and every PGM_NODE-th of those. */
+	ldb_pgm_level level[LDB_PGM_LEVELS_MAX]; /* level[0] is over the keys */
+	/* The keys of the highest level, up to a multiple of LDB_PGM_NODE filled with UINT64_MAX;
+	 * every LDB_PGM_NODE-th of them; and every LDB_PGM_NODE-th of those. */
 	ldb_key *top_keys;
 	size_t top_count;
-	ldb_key top_middle[PGM_NODE * PGM_NODE], top_root[PGM_NODE];
+	ldb_key top_middle[LDB_PGM_NODE * LDB_PGM_NODE], top_root[LDB_PGM_NODE];
 	uint64_t epsilon, epsilon_recursive;
-	uint64_t tune_ns;
-} pgm;
+	uint64_t tune_ns; /* the plug-in's: time spent on choosing epsilon */
+} ldb_pgm;
 
 /* --- models ----------------------------------------------------------------------------------- */
 
@@ -98,25 +99,26 @@ typedef struct {
  * down. slope = multiplier | drop << 20 | shift << 26. Integers, as these few steps take half the
  * time of the way through floating point, and are exact.
  */
-#define PGM_SLOPE_BITS 20
-#define PGM_DISTANCE_MAX (((uint64_t)1 << 44) - 1)
+#define LDB_PGM_SLOPE_BITS 20
+#define LDB_PGM_DISTANCE_MAX (((uint64_t)1 << 44) - 1)
 
-static inline uint64_t pgm_rise(uint32_t slope, uint64_t distance)
+static inline uint64_t ldb_pgm_rise(uint32_t slope, uint64_t distance)
 {
-	const uint64_t high = distance >> (slope >> PGM_SLOPE_BITS & 63);
-	const uint64_t multiplier = slope & ((1u << PGM_SLOPE_BITS) - 1);
-	return (high < PGM_DISTANCE_MAX ? high : PGM_DISTANCE_MAX) * multiplier >> (slope >> 26);
+	const uint64_t high = distance >> (slope >> LDB_PGM_SLOPE_BITS & 63);
+	const uint64_t multiplier = slope & ((1u << LDB_PGM_SLOPE_BITS) - 1);
+	return (high < LDB_PGM_DISTANCE_MAX ? high : LDB_PGM_DISTANCE_MAX) * multiplier >>
+	       (slope >> 26);
 }
 
 /* The end of the window that segment[0] gives to q; segment[0].key < q. */
-static inline size_t pgm_predict(const pgm_segment *segment, ldb_key q)
+static inline size_t ldb_pgm_predict(const ldb_pgm_segment *segment, ldb_key q)
 {
-	const uint64_t hi = segment[0].top + pgm_rise(segment[0].slope, q - 1 - segment[0].key);
+	const uint64_t hi = segment[0].top + ldb_pgm_rise(segment[0].slope, q - 1 - segment[0].key);
 	const uint64_t next = segment[1].top;
 	return hi < next ? hi : next;
 }
 
-static inline size_t pgm_window_low(size_t hi, size_t width)
+static inline size_t ldb_pgm_window_low(size_t hi, size_t width)
 {
 	return hi > width ? hi - width : 0;
 }
@@ -124,7 +126,7 @@ static inline size_t pgm_window_low(size_t hi, size_t width)
 /* --- search of segments ----------------------------------------------------------------------- */
 
 /* How many of the eight segments at s have a first key < q. */
-static inline unsigned pgm_count_less8(const pgm_segment *s, ldb_key q)
+static inline unsigned ldb_pgm_count_less8(const ldb_pgm_segment *s, ldb_key q)
 {
 #if defined(__AVX512F__)
 	/* Only their number counts, so the order in which the keys are put together does not. */
@@ -163,58 +165,110 @@ static inline unsigned pgm_count_less8(const pgm_segment *s, ldb_key q)
  * The last segment with first key < q, known to be one of low[0..width], low[0].key < q. What
  * follows low[width] in its level has keys >= q.
  */
-static inline const pgm_segment *pgm_search_segments(const pgm_segment *low, size_t width,
-						     ldb_key q)
+static inline const ldb_pgm_segment *ldb_pgm_search_segments(const ldb_pgm_segment *low,
+							     size_t width, ldb_key q)
 {
 	while (width > 16) {
 		const size_t half = width / 2;
 		low += low[half].key < q ? half : 0;
 		width -= half;
 	}
-	const pgm_segment *found = low + pgm_count_less8(low + 1, q);
+	const ldb_pgm_segment *found = low + ldb_pgm_count_less8(low + 1, q);
 	if (width > 8)
-		found += pgm_count_less8(low + 9, q);
+		found += ldb_pgm_count_less8(low + 9, q);
 	return found;
 }
 
-static inline size_t pgm_count_less16(const ldb_key *p, ldb_key q)
+static inline size_t ldb_pgm_count_less16(const ldb_key *p, ldb_key q)
 {
 	return ldb_count_less8(p, q) + ldb_count_less8(p + 8, q);
 }
 
 /* The segment of q on the highest level; q > min, so each count is at least 1. */
-static inline const pgm_segment *pgm_search_top(const pgm *self, ldb_key q)
+static inline const ldb_pgm_segment *ldb_pgm_search_top(const ldb_pgm *self, ldb_key q)
 {
-	const pgm_level *level = &self->level[self->level_count - 1];
+	const ldb_pgm_level *level = &self->level[self->level_count - 1];
 	size_t node = 0;
-	if (level->count > PGM_NODE * PGM_NODE)
-		node = PGM_NODE * (pgm_count_less16(self->top_root, q) - 1);
-	if (level->count > PGM_NODE)
-		node = PGM_NODE * (node + pgm_count_less16(self->top_middle + node, q) - 1);
-	return self->segments + level->begin + node + pgm_count_less16(self->top_keys + node, q) -
-	       1;
+	if (level->count > LDB_PGM_NODE * LDB_PGM_NODE)
+		node = LDB_PGM_NODE * (ldb_pgm_count_less16(self->top_root, q) - 1);
+	if (level->count > LDB_PGM_NODE)
+		node = LDB_PGM_NODE * (node + ldb_pgm_count_less16(self->top_middle + node, q) - 1);
+	return self->segments + level->begin + node +
+	       ldb_pgm_count_less16(self->top_keys + node, q) - 1;
 }
 
 /* The segment of q on level 0; q > min. */
-static inline const pgm_segment *pgm_descend(const pgm *self, ldb_key q)
+static inline const ldb_pgm_segment *ldb_pgm_descend(const ldb_pgm *self, ldb_key q)
 {
-	const pgm_segment *segment = pgm_search_top(self, q);
+	const ldb_pgm_segment *segment = ldb_pgm_search_top(self, q);
 	for (size_t l = self->level_count - 1; l > 0; l--) {
 		const size_t width = self->level[l].width;
-		const size_t low = pgm_window_low(pgm_predict(segment, q), width);
-		segment = pgm_search_segments(self->segments + self->level[l - 1].begin + low,
-					      width, q);
+		const size_t low = ldb_pgm_window_low(ldb_pgm_predict(segment, q), width);
+		segment = ldb_pgm_search_segments(self->segments + self->level[l - 1].begin + low,
+						  width, q);
 	}
 	return segment;
 }
 
-/* build.c */
-ldb_status pgm_build_levels(pgm *self, ldb_error *err);
-/* How many segments keys[0..n) make; 0 when there was no memory for it. */
-size_t pgm_count_segments(const ldb_key *keys, size_t n, uint64_t epsilon);
+/* Rank of the first key >= q. */
+static inline size_t ldb_pgm_rank(const ldb_pgm *self, ldb_key q)
+{
+	if (q <= self->min)
+		return 0;
+	const size_t width = self->level[0].width;
+	const size_t lo = ldb_pgm_window_low(ldb_pgm_predict(ldb_pgm_descend(self, q), q), width);
+	return ldb_fixed_search(self->keys, self->n, lo, width, q);
+}
 
-/* tune.c */
-/* 0: no memory. */
-uint64_t pgm_choose_epsilon(const ldb_key *keys, size_t n);
+/* --- many at once ----------------------------------------------------------------------------- */
+
+/* Asks for low[0..width + 1], or the middle of what will be halved first. */
+static inline void ldb_pgm_prefetch_segments(const ldb_pgm_segment *low, size_t width)
+{
+	if (width > 16) {
+		ldb_prefetch(low, width / 2 * sizeof *low);
+		return;
+	}
+	for (size_t i = 0; i <= width; i += 4)
+		ldb_prefetch(low, i * sizeof *low);
+	ldb_prefetch(low, (width + 1) * sizeof *low);
+}
+
+/*
+ * A group of queries goes down the levels together: each stage asks for the cache lines of the next
+ * one, so the misses of the whole group overlap. The levels see queries clamped to above min, which
+ * is not the largest key there is.
+ */
+static inline void ldb_pgm_ranks(const ldb_pgm *self, const ldb_key *q, size_t count, ldb_val *out)
+{
+	const ldb_pgm_segment *segment[LDB_GROUP];
+	ldb_key c[LDB_GROUP];
+	size_t lo[LDB_GROUP];
+	for (size_t i = 0; i < count; i++) {
+		c[i] = q[i] > self->min ? q[i] : self->min + 1;
+		segment[i] = ldb_pgm_search_top(self, c[i]);
+		ldb_prefetch(segment[i], 0);
+		ldb_prefetch(segment[i] + 1, 0);
+	}
+	for (size_t l = self->level_count - 1; l > 0; l--) {
+		const size_t width = self->level[l].width;
+		const ldb_pgm_segment *below = self->segments + self->level[l - 1].begin;
+		for (size_t i = 0; i < count; i++) {
+			segment[i] = below +
+				     ldb_pgm_window_low(ldb_pgm_predict(segment[i], c[i]), width);
+			ldb_pgm_prefetch_segments(segment[i], width);
+		}
+		for (size_t i = 0; i < count; i++)
+			segment[i] = ldb_pgm_search_segments(segment[i], width, c[i]);
+	}
+	const size_t width = self->level[0].width;
+	for (size_t i = 0; i < count; i++) {
+		lo[i] = ldb_pgm_window_low(ldb_pgm_predict(segment[i], c[i]), width);
+		ldb_fixed_prefetch(self->keys, lo[i], width);
+	}
+	ldb_fixed_search_group(self->keys, self->n, q, lo, width, count, out);
+	for (size_t i = 0; i < count; i++)
+		out[i] = q[i] <= self->min ? 0 : out[i];
+}
 
 #endif
