@@ -64,8 +64,9 @@ typedef struct {
 #define LDB_PGM_EPSILON_RECURSIVE 4          /* as in the paper */
 #define LDB_PGM_SPAN_MAX ((uint64_t)1 << 16) /* ranks from a segment's first point to its last */
 #define LDB_PGM_LEVELS_MAX 32
-#define LDB_PGM_PAD 16 /* segments with key UINT64_MAX behind each level: searches may read them   \
-			*/
+#define LDB_PGM_PAD                                                                                \
+	16 /* segments with key UINT64_MAX behind each level: searches may read them               \
+	    */
 #define LDB_PGM_NODE 16
 #define LDB_PGM_TOP (LDB_PGM_NODE * LDB_PGM_NODE * LDB_PGM_NODE)
 
@@ -210,14 +211,19 @@ static inline const ldb_pgm_segment *ldb_pgm_descend(const ldb_pgm *self, ldb_ke
 	return segment;
 }
 
-/* Rank of the first key >= q. */
-static inline size_t ldb_pgm_rank(const ldb_pgm *self, ldb_key q)
+/* Where the window of q begins; it is level[0].width long. */
+static inline size_t ldb_pgm_low(const ldb_pgm *self, ldb_key q)
 {
 	if (q <= self->min)
 		return 0;
-	const size_t width = self->level[0].width;
-	const size_t lo = ldb_pgm_window_low(ldb_pgm_predict(ldb_pgm_descend(self, q), q), width);
-	return ldb_fixed_search(self->keys, self->n, lo, width, q);
+	return ldb_pgm_window_low(ldb_pgm_predict(ldb_pgm_descend(self, q), q),
+				  self->level[0].width);
+}
+
+/* Rank of the first key >= q. */
+static inline size_t ldb_pgm_rank(const ldb_pgm *self, ldb_key q)
+{
+	return ldb_fixed_search(self->keys, self->n, ldb_pgm_low(self, q), self->level[0].width, q);
 }
 
 /* --- many at once ----------------------------------------------------------------------------- */
