@@ -83,79 +83,96 @@ static void ldx_chase(const void *self, const ldb_key *q, size_t n, ldb_val carr
 /*
  * A pipeline: groups of 16 queries, each at another of the stages below. A round moves every group
  * one stage on, and each stage fetches what the next one reads, so the lines of several groups are
- * always on their way. Nodes above nodes are few, and stay in the cache: the whole way down to the
- * last node is one stage. Queries that go on behind their chunk do so in a stage of their own, with
- * no branch for each of the others.
+ * always on their way. What a processor can't overlap with them are instructions, so these are
+ * few: no branch asks about a single query. Each stage notes whether any of its group needs more,
+ * and then a loop of its own sees to those.
  */
 enum { GROUP = 16, STAGES = 5 };
 
 typedef struct {
-	uint32_t at[GROUP]; /* node, then line of keys */
+	const ldx_node *node[GROUP];
 	uint32_t fraction[GROUP];
-	uint32_t late[GROUP]; /* which queries are not answered yet */
-	size_t late_count;
+	uint32_t line[GROUP]; /* of keys, where the chunk starts */
+	uint32_t late;        /* a bit for each query that is not answered yet */
 } group;
 
 static inline void ask_root(const ldx *self, group *g, const ldb_key *q)
 {
-	for (size_t i = 0; i < GROUP; i++) {
-		const ldb_key inside = ldx_is_inside(self, q[i]) ? q[i] : self->root.base;
-		const ldx_place place = ldx_predict(&self->root, inside);
-		ldb_prefetch(self->nodes, place.bucket * sizeof *self->nodes);
-		g->at[i] = place.bucket;
-		g->fraction[i] = place.fraction;
-	}
+	g->late = ldx_predict_group(self, q, GROUP, g->node, g->fraction);
+	for (size_t i = 0; i < GROUP; i++)
+		ldb_prefetch(g->node[i], 0);
 }
 
 static inline void ask_top(const ldx *self, group *g, const unsigned bits)
 {
+	for (unsigned height = self->min_height; height > 1; height--) {
+		for (size_t i = 0; i < GROUP; i++) {
+			const ldx_node *node = g->node[i];
+			g->node[i] = self->nodes + (node->link & ~LDX_TO_NODES) + ldx_count(node, g->fraction[i], bits);
+		}
+	}
+	for (size_t i = 0; i < GROUP; i++)
+		ldb_prefetch(g->node[i], 0);
+}
+
+/* Where most trees are as high as the lowest, goes down the few others. */
+__attribute__((noinline)) static void ask_deeper(const ldx *self, group *g, const unsigned lines, const unsigned bits)
+{
 	for (size_t i = 0; i < GROUP; i++) {
-		const ldx_node *node =
-			ldx_descend(self, &self->nodes[g->at[i]], g->fraction[i], bits);
-		g->at[i] = (uint32_t)(node - self->nodes);
-		ldb_prefetch(node, 0);
+		const ldx_node *node = g->node[i];
+		if (!(node->link & LDX_TO_NODES))
+			continue;
+		node = ldx_descend(self, node, g->fraction[i], bits);
+		g->line[i] = node->link + lines * ldx_count(node, g->fraction[i], bits);
+		for (unsigned l = 0; l < lines; l++)
+			ldb_prefetch_key(self->keys, (size_t)(g->line[i] + l) * LDX_LINE);
 	}
 }
 
 static inline void ask_node(const ldx *self, group *g, const unsigned lines, const unsigned bits)
 {
+	uint32_t links = 0;
 	for (size_t i = 0; i < GROUP; i++) {
-		/* Where most trees have one node, the few others are gone down here. */
-		const ldx_node *node =
-			ldx_descend(self, &self->nodes[g->at[i]], g->fraction[i], bits);
+		const ldx_node *node = g->node[i];
 		const uint32_t line = node->link + lines * ldx_count(node, g->fraction[i], bits);
 		for (unsigned l = 0; l < lines; l++)
 			ldb_prefetch_key(self->keys, (size_t)(line + l) * LDX_LINE);
-		g->at[i] = line;
+		links |= node->link;
+		g->line[i] = line;
 	}
+	if (links & LDX_TO_NODES)
+		ask_deeper(self, g, lines, bits);
 }
 
 static inline void ask_keys(const ldx *self, group *g, const ldb_key *q, ldb_val *out,
 			    const unsigned lines)
 {
-	size_t late = 0;
+	const size_t chunk = LDX_LINE * lines;
+	size_t counts = 0;
 	for (size_t i = 0; i < GROUP; i++) {
-		const size_t start = (size_t)g->at[i] * LDX_LINE, chunk = LDX_LINE * lines;
+		const size_t start = (size_t)g->line[i] * LDX_LINE;
 		const size_t c = ldx_count_chunk(self->keys + start, q[i], lines);
-		const bool open = c == chunk || !ldx_is_inside(self, q[i]);
-		ldb_prefetch_key(self->keys, start + (open ? chunk : 0));
+		counts |= c;
 		out[i] = start + c;
-		g->late[late] = (uint32_t)i;
-		late += open;
 	}
-	g->late_count = late;
+	if (counts & chunk) /* of some all are less */
+		for (size_t i = 0; i < GROUP; i++)
+			if (out[i] == (size_t)g->line[i] * LDX_LINE + chunk) {
+				g->late |= 1u << i;
+				ldb_prefetch_key(self->keys, out[i]);
+			}
 }
 
 static inline void ask_again(const ldx *self, const group *g, const ldb_key *q, ldb_val *out)
 {
-	for (size_t l = 0; l < g->late_count; l++) {
-		const size_t i = g->late[l];
+	for (uint32_t late = g->late; late; late &= late - 1) {
+		const size_t i = (size_t)__builtin_ctz(late);
 		out[i] = ldx_is_inside(self, q[i]) ? ldx_gallop(self, out[i], q[i])
 						   : ldx_find_outside(self, q[i]);
 	}
 }
 
-static inline void find_groups(const ldx *self, const ldb_key *q, size_t n, ldb_val *out,
+static inline __attribute__((always_inline)) void find_groups(const ldx *self, const ldb_key *q, size_t n, ldb_val *out,
 			       const unsigned lines, const unsigned bits)
 {
 	group ring[STAGES];

@@ -152,6 +152,68 @@ static inline ldx_place ldx_predict(const ldx_root *root, ldb_key q)
 	return (ldx_place){segment.first_bucket + (uint32_t)bucket, (uint32_t)(in_bucket >> 32)};
 }
 
+#ifdef __AVX512F__
+
+/* a * b of eight, as two halves, from products of 32 bits. */
+static inline __m512i ldx_multiply8(__m512i a, __m512i b, __m512i *low)
+{
+	const __m512i half = _mm512_set1_epi64(0xffffffff);
+	const __m512i a1 = _mm512_srli_epi64(a, 32), b1 = _mm512_srli_epi64(b, 32);
+	const __m512i p00 = _mm512_mul_epu32(a, b), p01 = _mm512_mul_epu32(a, b1);
+	const __m512i p10 = _mm512_mul_epu32(a1, b), p11 = _mm512_mul_epu32(a1, b1);
+	const __m512i middle = _mm512_add_epi64(p10, _mm512_srli_epi64(p00, 32));
+	const __m512i other = _mm512_add_epi64(p01, _mm512_and_si512(middle, half));
+	*low = _mm512_mask_blend_epi32(0xaaaa, p00, _mm512_slli_epi64(other, 32));
+	return _mm512_add_epi64(p11, _mm512_add_epi64(_mm512_srli_epi64(middle, 32),
+						      _mm512_srli_epi64(other, 32)));
+}
+
+/* ldx_predict of eight keys; place = bucket * 2^32 + fraction. */
+static inline __m512i ldx_predict8(const ldx_root *root, __m512i offset)
+{
+	__m512i in_segment;
+	const __m512i at =
+		ldx_multiply8(offset, _mm512_set1_epi64((long long)root->scale), &in_segment);
+	const __m512i segment = _mm512_i64gather_epi64(at, root->segments, 8);
+	const __m512i first = _mm512_slli_epi64(segment, 32), count = _mm512_srli_epi64(segment, 32);
+	const __m512i low = _mm512_mul_epu32(in_segment, count);
+	const __m512i high = _mm512_mul_epu32(_mm512_srli_epi64(in_segment, 32), count);
+	return _mm512_add_epi64(first, _mm512_add_epi64(high, _mm512_srli_epi64(low, 32)));
+}
+
+#endif
+
+/* The top nodes and fractions of `count` keys, a multiple of 8, at most 32. Those outside of the
+ * root's range get any, and a bit in what is returned. */
+static inline uint32_t ldx_predict_group(const ldx *self, const ldb_key *q, size_t count,
+					 const ldx_node **node, uint32_t *fraction)
+{
+	uint32_t outside = 0;
+#ifdef __AVX512F__
+	const __m512i base = _mm512_set1_epi64((long long)self->root.base);
+	const __m512i limit = _mm512_set1_epi64((long long)self->root.limit);
+	const __m512i nodes = _mm512_set1_epi64((long long)(uintptr_t)self->nodes);
+	for (size_t i = 0; i < count; i += 8) {
+		const __m512i offset = _mm512_sub_epi64(_mm512_loadu_si512(q + i), base);
+		outside |= (uint32_t)_mm512_cmpgt_epu64_mask(offset, limit) << i;
+		const __m512i place = ldx_predict8(&self->root, _mm512_min_epu64(offset, limit));
+		const __m512i bytes = _mm512_slli_epi64(_mm512_srli_epi64(place, 32), 6);
+		_mm512_storeu_si512(node + i, _mm512_add_epi64(nodes, bytes));
+		_mm256_storeu_si256((__m256i *)(void *)(fraction + i),
+				    _mm512_cvtepi64_epi32(place));
+	}
+#else
+	for (size_t i = 0; i < count; i++) {
+		const bool inside = ldx_is_inside(self, q[i]);
+		const ldx_place place = ldx_predict(&self->root, inside ? q[i] : self->root.base);
+		node[i] = &self->nodes[place.bucket];
+		fraction[i] = place.fraction;
+		outside |= (uint32_t)!inside << i;
+	}
+#endif
+	return outside;
+}
+
 /* How many of a node's separators are < fraction. `bits` is a constant wherever this is inlined. */
 static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction, const unsigned bits)
 {
@@ -159,10 +221,10 @@ static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction, const 
 	const __m512i s = _mm512_load_si512(node);
 	if (bits == 16) {
 		const __m512i x = _mm512_set1_epi16((short)(fraction >> 16));
-		return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu16_mask(0x3fffffff, s, x));
+		return (unsigned)__builtin_popcount(_mm512_mask_cmpgt_epu16_mask(0x3fffffff, x, s));
 	}
 	const __m512i x = _mm512_set1_epi32((int)fraction);
-	return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu32_mask(0x7fff, s, x));
+	return (unsigned)__builtin_popcount(_mm512_mask_cmpgt_epu32_mask(0x7fff, x, s));
 #elif defined(__AVX2__)
 	/* There is no unsigned compare: s >= x where the larger of both is s. */
 	const __m256i *s = (const __m256i *)(const void *)node;
