@@ -17,8 +17,8 @@
  * alone tells.
  */
 #define COST_NODE 30.0       /* of finding the child, once the node is there */
-#define COST_UNFORESEEN 25.0 /* of a height that the branch predictor did not expect */
-#define COST_LINE 20.0       /* of one more line of keys */
+#define COST_UNFORESEEN 150.0 /* of a height that the branch predictor did not expect */
+#define COST_LINE 30.0       /* of one more line of keys */
 #define COST_LOST 600.0      /* of a chunk too early, because separators did not tell */
 
 /* Of a read somewhere in so many bytes. */
@@ -89,15 +89,19 @@ static void survey(sample *s)
 
 typedef struct {
 	double cost, bytes;
-	unsigned height; /* that fits most keys */
+	unsigned height; /* of all trees but some higher ones */
 } estimate;
 
-/* What the index would be with chunks and separators of that size. */
-static estimate judge(const sample *s, unsigned lines, unsigned bits)
+/* The trees that the sample's buckets get. */
+typedef struct {
+	double seen;                       /* how many have keys */
+	double share[LDX_MAX_HEIGHT + 1];  /* of the keys in trees of that height */
+	double nodes[LDX_MAX_HEIGHT + 1];  /* of that level, the lowest being 1, without top nodes */
+} forest;
+
+static forest plant(const sample *s, unsigned lines, double children)
 {
-	const ldx *self = s->self;
-	const double children = (double)ldx_children(bits);
-	double at_height[LDX_MAX_HEIGHT + 1] = {0}, below[LDX_MAX_HEIGHT + 1] = {0}, seen = 0;
+	forest f = {0};
 	for (size_t size = 1; size < MAX_SIZE; size++) {
 		if (!s->with_size[size])
 			continue;
@@ -106,37 +110,51 @@ static estimate judge(const sample *s, unsigned lines, unsigned bits)
 		unsigned height = 1;
 		for (; level > children; height++) {
 			level = level / children + 0.5;
-			below[height] += buckets * level;
+			f.nodes[height] += buckets * level;
 		}
-		at_height[height] += buckets * (double)size / (double)s->count;
-		seen += buckets;
+		f.share[height] += buckets * (double)size / (double)s->count;
+		f.seen += buckets;
 	}
-	unsigned likeliest = 1;
-	for (unsigned h = 2; h <= LDX_MAX_HEIGHT; h++)
-		likeliest = at_height[h] > at_height[likeliest] ? h : likeliest;
-	/* Lower trees are padded up to it. */
-	double uppers = 0, nodes = (double)self->bucket_count, higher = 0;
+	return f;
+}
+
+/* What the index would be with such trees, those padded that are lower than `height`. */
+static estimate judge_height(const ldx *self, const forest *f, unsigned height)
+{
+	double uppers = 0, nodes = (double)self->bucket_count, higher = 0, more_steps = 0;
 	for (unsigned h = 1; h < LDX_MAX_HEIGHT; h++) {
 		const double level =
-			h < likeliest ? fmax(below[h], (double)self->bucket_count) : below[h];
-		uppers += h > 1 ? level : level > 0 ? seen : 0;
+			h < height ? fmax(f->nodes[h], (double)self->bucket_count) : f->nodes[h];
+		uppers += h > 1 ? level : level > 0 ? f->seen : 0;
 		nodes += level;
 	}
-	const double lowest = nodes - (likeliest > 1 ? (double)self->bucket_count : 0);
-	const double upper_cost = COST_NODE + read_cost(uppers * sizeof(ldx_node));
-	double cost = read_cost((double)ldx_segment_bytes(self)) + COST_NODE +
-		      read_cost(lowest * sizeof(ldx_node)) + COST_LINE * lines +
-		      (likeliest - 1) * upper_cost;
-	for (unsigned h = likeliest + 1; h <= LDX_MAX_HEIGHT; h++) {
-		cost += (h - likeliest) * at_height[h] * upper_cost;
-		higher += at_height[h];
+	for (unsigned h = height + 1; h <= LDX_MAX_HEIGHT; h++) {
+		higher += f->share[h];
+		more_steps += (h - height) * f->share[h];
 	}
-	cost += COST_UNFORESEEN * fmin(higher, 1 - higher);
-	if (bits == 16)
-		cost += COST_LOST * s->lost[lines - 1];
-	return (estimate){.cost = cost,
-			  .bytes = (double)ldx_segment_bytes(self) + nodes * sizeof(ldx_node),
-			  .height = likeliest};
+	const double lowest = nodes - (height > 1 ? (double)self->bucket_count : 0);
+	const double step_cost = COST_NODE + read_cost(uppers * sizeof(ldx_node));
+	return (estimate){
+		.cost = read_cost((double)ldx_segment_bytes(self)) + COST_NODE +
+			read_cost(lowest * sizeof(ldx_node)) +
+			(height - 1 + more_steps) * step_cost + COST_UNFORESEEN * higher,
+		.bytes = (double)ldx_segment_bytes(self) + nodes * sizeof(ldx_node),
+		.height = height,
+	};
+}
+
+/* What the index would be with chunks and separators of that size. */
+static estimate judge(const sample *s, unsigned lines, unsigned bits)
+{
+	const forest f = plant(s, lines, (double)ldx_children(bits));
+	estimate best = {.cost = INFINITY};
+	for (unsigned h = 1; h <= LDX_MAX_HEIGHT; h++) {
+		const estimate e = judge_height(s->self, &f, h);
+		if (e.cost < best.cost)
+			best = e;
+	}
+	best.cost += COST_LINE * lines + (bits == 16 ? COST_LOST * s->lost[lines - 1] : 0);
+	return best;
 }
 
 /* --- the root --------------------------------------------------------------------------------- */
