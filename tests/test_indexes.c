@@ -24,7 +24,7 @@
 
 enum {
 	MAX_PARAMS = 32,
-	MAX_TAIL = 70,       /* batches of 0..70 queries: every tail of a group of up to 64 */
+	MAX_TAIL = 134,      /* batches of 0..134 queries: every tail of a group of up to 128 */
 	GUARD_WORDS = 8,     /* on either side of the answers */
 	SAMPLED_KEYS = 4097, /* at most so many keys are asked for; all of them up to here */
 };

@@ -146,12 +146,10 @@ static void bsearch_chase(const void *self, const ldb_key *q, size_t n, ldb_val 
 	}
 }
 
-enum { GROUP = 32 }; /* more than the misses that a core can have under way at once */
-
 static inline void search_group(const sorted_keys *self, const ldb_key *q, size_t count,
 				ldb_val *out)
 {
-	const ldb_key *base[GROUP];
+	const ldb_key *base[LDB_GROUP];
 	for (size_t i = 0; i < count; i++)
 		base[i] = self->keys;
 	size_t left = self->n;
@@ -175,8 +173,8 @@ static inline void search_group(const sorted_keys *self, const ldb_key *q, size_
 static void bsearch_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
 	size_t i = 0;
-	for (; i + GROUP <= n; i += GROUP)
-		search_group(self, q + i, GROUP, out + i); /* inlined with a constant count */
+	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
+		search_group(self, q + i, LDB_GROUP, out + i); /* inlined with a constant count */
 	search_group(self, q + i, n - i, out + i);
 }
 

@@ -108,7 +108,8 @@ static inline void ask_top(const ldx *self, group *g, const unsigned bits)
 	for (unsigned height = self->min_height; height > 1; height--) {
 		for (size_t i = 0; i < GROUP; i++) {
 			const ldx_node *node = g->node[i];
-			g->node[i] = self->nodes + (node->link & ~LDX_TO_NODES) + ldx_count(node, g->fraction[i], bits);
+			g->node[i] = self->nodes + (node->link & ~LDX_TO_NODES) +
+				     ldx_count(node, g->fraction[i], bits);
 		}
 	}
 	for (size_t i = 0; i < GROUP; i++)
@@ -116,7 +117,8 @@ static inline void ask_top(const ldx *self, group *g, const unsigned bits)
 }
 
 /* Where most trees are as high as the lowest, goes down the few others. */
-__attribute__((noinline)) static void ask_deeper(const ldx *self, group *g, const unsigned lines, const unsigned bits)
+__attribute__((noinline)) static void ask_deeper(const ldx *self, group *g, const unsigned lines,
+						 const unsigned bits)
 {
 	for (size_t i = 0; i < GROUP; i++) {
 		const ldx_node *node = g->node[i];
@@ -172,8 +174,10 @@ static inline void ask_again(const ldx *self, const group *g, const ldb_key *q, 
 	}
 }
 
-static inline __attribute__((always_inline)) void find_groups(const ldx *self, const ldb_key *q, size_t n, ldb_val *out,
-			       const unsigned lines, const unsigned bits)
+static inline __attribute__((always_inline)) void find_groups(const ldx *self, const ldb_key *q,
+							      size_t n, ldb_val *out,
+							      const unsigned lines,
+							      const unsigned bits)
 {
 	group ring[STAGES];
 	const size_t groups = n / GROUP;

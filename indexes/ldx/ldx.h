@@ -164,8 +164,8 @@ static inline __m512i ldx_multiply8(__m512i a, __m512i b, __m512i *low)
 	const __m512i middle = _mm512_add_epi64(p10, _mm512_srli_epi64(p00, 32));
 	const __m512i other = _mm512_add_epi64(p01, _mm512_and_si512(middle, half));
 	*low = _mm512_mask_blend_epi32(0xaaaa, p00, _mm512_slli_epi64(other, 32));
-	return _mm512_add_epi64(p11, _mm512_add_epi64(_mm512_srli_epi64(middle, 32),
-						      _mm512_srli_epi64(other, 32)));
+	return _mm512_add_epi64(
+		p11, _mm512_add_epi64(_mm512_srli_epi64(middle, 32), _mm512_srli_epi64(other, 32)));
 }
 
 /* ldx_predict of eight keys; place = bucket * 2^32 + fraction. */
@@ -175,7 +175,8 @@ static inline __m512i ldx_predict8(const ldx_root *root, __m512i offset)
 	const __m512i at =
 		ldx_multiply8(offset, _mm512_set1_epi64((long long)root->scale), &in_segment);
 	const __m512i segment = _mm512_i64gather_epi64(at, root->segments, 8);
-	const __m512i first = _mm512_slli_epi64(segment, 32), count = _mm512_srli_epi64(segment, 32);
+	const __m512i first = _mm512_slli_epi64(segment, 32),
+		      count = _mm512_srli_epi64(segment, 32);
 	const __m512i low = _mm512_mul_epu32(in_segment, count);
 	const __m512i high = _mm512_mul_epu32(_mm512_srli_epi64(in_segment, 32), count);
 	return _mm512_add_epi64(first, _mm512_add_epi64(high, _mm512_srli_epi64(low, 32)));

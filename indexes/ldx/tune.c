@@ -16,10 +16,10 @@
  * into a cache that holds little of a structure as large as it, so reading costs more than the size
  * alone tells.
  */
-#define COST_NODE 30.0       /* of finding the child, once the node is there */
+#define COST_NODE 30.0        /* of finding the child, once the node is there */
 #define COST_UNFORESEEN 150.0 /* of a height that the branch predictor did not expect */
-#define COST_LINE 30.0       /* of one more line of keys */
-#define COST_LOST 600.0      /* of a chunk too early, because separators did not tell */
+#define COST_LINE 30.0        /* of one more line of keys */
+#define COST_LOST 600.0       /* of a chunk too early, because separators did not tell */
 
 /* Of a read somewhere in so many bytes. */
 static double read_cost(double bytes)
@@ -94,9 +94,9 @@ typedef struct {
 
 /* The trees that the sample's buckets get. */
 typedef struct {
-	double seen;                       /* how many have keys */
-	double share[LDX_MAX_HEIGHT + 1];  /* of the keys in trees of that height */
-	double nodes[LDX_MAX_HEIGHT + 1];  /* of that level, the lowest being 1, without top nodes */
+	double seen;                      /* how many have keys */
+	double share[LDX_MAX_HEIGHT + 1]; /* of the keys in trees of that height */
+	double nodes[LDX_MAX_HEIGHT + 1]; /* of that level, the lowest being 1, without top nodes */
 } forest;
 
 static forest plant(const sample *s, unsigned lines, double children)

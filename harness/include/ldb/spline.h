@@ -130,74 +130,6 @@ static inline void ldb_spline_window(const ldb_spline *self, ldb_spline_top_fn *
 
 /* --- batched lookup --------------------------------------------------------------------------- */
 
-#ifdef __AVX512F__
-
-/* Halves the ranges of those of eight queries that have more than LDB_SPLINE_NARROW points, once,
- * and says which these are. */
-static inline __mmask8 ldb_spline_halve8(const ldb_spline *self, __m512i q, __m512i *begin,
-					 __m512i *points)
-{
-	const __mmask8 wide =
-		_mm512_cmpgt_epu64_mask(*points, _mm512_set1_epi64(LDB_SPLINE_NARROW));
-	const __m512i half = _mm512_srli_epi64(*points, 1), next = _mm512_add_epi64(*begin, half);
-	/* Of point next - 1 the first of two words. */
-	const __m512i at = _mm512_sub_epi64(_mm512_slli_epi64(next, 1), _mm512_set1_epi64(2));
-	const __m512i key = _mm512_mask_i64gather_epi64(q, wide, at, self->points, 8);
-	const __mmask8 right = _mm512_mask_cmplt_epu64_mask(wide, key, q);
-	*begin = _mm512_mask_mov_epi64(*begin, right, next);
-	*points = _mm512_mask_sub_epi64(*points, wide, *points, half);
-	return wide;
-}
-
-/* Halves the ranges of a group in rounds. The reads of a round do not wait for each other, so
- * nothing is prefetched. */
-static inline void ldb_spline_halve(const ldb_spline *self, const ldb_key *q, size_t *begin,
-				    size_t *points)
-{
-	for (unsigned wide = 1; wide;) {
-		wide = 0;
-		for (size_t i = 0; i < LDB_GROUP; i += 8) {
-			__m512i b = _mm512_loadu_si512(begin + i),
-				p = _mm512_loadu_si512(points + i);
-			wide |= ldb_spline_halve8(self, _mm512_loadu_si512(q + i), &b, &p);
-			_mm512_storeu_si512(begin + i, b);
-			_mm512_storeu_si512(points + i, p);
-		}
-	}
-}
-
-#else
-
-/* Halves the ranges of those queries that have more than LDB_SPLINE_NARROW points, in rounds, one
- * step for each per round. No branch depends on a single query. */
-static inline void ldb_spline_halve(const ldb_spline *self, const ldb_key *q, size_t *begin,
-				    size_t *points)
-{
-	const size_t bytes = sizeof *self->points;
-	unsigned char wide[LDB_GROUP + 1];
-	size_t wides = 0;
-	for (size_t i = 0; i < LDB_GROUP; i++) {
-		ldb_prefetch(self->points, (begin[i] + points[i] / 2 - 1) * bytes);
-		wide[wides] = (unsigned char)i;
-		wides += points[i] > LDB_SPLINE_NARROW;
-	}
-	while (wides) {
-		size_t left = 0;
-		for (size_t w = 0; w < wides; w++) {
-			const size_t i = wide[w], half = points[i] / 2;
-			const bool right = self->points[begin[i] + half - 1].key < q[i];
-			begin[i] += half & (0 - (size_t)right);
-			points[i] -= half;
-			ldb_prefetch(self->points, (begin[i] + points[i] / 2 - 1) * bytes);
-			wide[left] = (unsigned char)i;
-			left += points[i] > LDB_SPLINE_NARROW;
-		}
-		wides = left;
-	}
-}
-
-#endif
-
 /* ldb_spline_top_fn for a group. */
 typedef void ldb_spline_top_group_fn(const void *self, const ldb_key *q, size_t count,
 				     size_t *begin, size_t *end);
@@ -221,9 +153,7 @@ ldb_spline_find_group(const ldb_spline *self, ldb_spline_top_group_fn *top, cons
 	top(self, c, count, lo, points);
 	for (size_t i = 0; i < count; i++)
 		points[i] -= lo[i];
-	for (size_t i = count; i < LDB_GROUP; i++)
-		points[i] = lo[i] = c[i] = 0;
-	ldb_spline_halve(self, c, lo, points);
+	ldb_halve_group(&self->points->key, 2, LDB_SPLINE_NARROW, c, lo, points, count);
 	for (size_t i = 0; i < count; i++) { /* the points left and the one before them */
 		ldb_prefetch(self->points, (lo[i] - 1) * bytes);
 		ldb_prefetch(self->points, (lo[i] + LDB_SPLINE_NARROW - 1) * bytes);

@@ -13,8 +13,9 @@
 
 #include "ldb/simd.h"
 
-/* How many queries lookup_batch takes through its stages together. */
-#define LDB_GROUP 32
+/* How many queries lookup_batch takes through its stages together: several times the misses that a
+ * core can have under way, as the last rounds of a search are those of a few queries only. */
+#define LDB_GROUP 128
 
 /*
  * The end of the search, once at most 16 keys are left. It counts in the 8 or 16 keys from lo on
@@ -112,31 +113,78 @@ static inline void ldb_prefetch_window(const ldb_key *keys, size_t lo, size_t hi
 }
 
 /*
- * ldb_search_window for `count` <= LDB_GROUP queries whose windows have been prefetched. Wide
- * windows are halved in rounds, one step for each per round. No branch depends on a single query.
- * lo and hi are overwritten; out[i] = rank, or LDB_NONE where it is n.
+ * Halves the ranges [lo, lo + length) of `count` <= LDB_GROUP queries until none is longer than
+ * `last`, in rounds of one step for each. The keys are `stride` words apart, 1 or 2. No branch
+ * depends on a single query.
  */
-static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_key *q, size_t *lo,
-				      size_t *hi, size_t count, ldb_val *out)
+#ifdef __AVX512F__
+
+static inline void ldb_halve_group(const ldb_key *words, const unsigned stride, size_t last,
+				   const ldb_key *q, size_t *lo, size_t *length, size_t count)
+{
+	/* The reads of a round do not wait for each other, so nothing is prefetched. */
+	const __m512i most = _mm512_set1_epi64((long long)last);
+	for (unsigned wides = 1; wides;) {
+		wides = 0;
+		for (size_t i = 0; i < count; i += 8) {
+			const __mmask8 all =
+				(__mmask8)(count - i < 8 ? (1u << (count - i)) - 1 : 255);
+			const __m512i x = _mm512_maskz_loadu_epi64(all, q + i);
+			const __m512i l = _mm512_maskz_loadu_epi64(all, lo + i);
+			const __m512i n = _mm512_maskz_loadu_epi64(all, length + i);
+			const __mmask8 wide = _mm512_cmpgt_epu64_mask(n, most);
+			const __m512i half = _mm512_srli_epi64(n, 1),
+				      next = _mm512_add_epi64(l, half);
+			const __m512i at = stride == 2 ? _mm512_slli_epi64(next, 1) : next;
+			const __m512i key =
+				_mm512_mask_i64gather_epi64(x, wide, at, words - stride, 8);
+			const __mmask8 right = _mm512_mask_cmplt_epu64_mask(wide, key, x);
+			_mm512_mask_storeu_epi64(lo + i, right, next);
+			_mm512_mask_storeu_epi64(length + i, wide, _mm512_sub_epi64(n, half));
+			wides |= wide;
+		}
+	}
+}
+
+#else
+
+static inline void ldb_halve_group(const ldb_key *words, const unsigned stride, size_t last,
+				   const ldb_key *q, size_t *lo, size_t *length, size_t count)
 {
 	unsigned char wide[LDB_GROUP + 1];
 	size_t wides = 0;
 	for (size_t i = 0; i < count; i++) {
+		ldb_prefetch_key(words, (lo[i] + length[i] / 2 - 1) * stride);
 		wide[wides] = (unsigned char)i;
-		wides += hi[i] - lo[i] > 16;
+		wides += length[i] > last;
 	}
 	while (wides) {
 		size_t left = 0;
 		for (size_t w = 0; w < wides; w++) {
-			const size_t i = wide[w], length = hi[i] - lo[i], half = length / 2;
-			lo[i] += half & (0 - (size_t)(keys[lo[i] + half - 1] < q[i]));
-			hi[i] = lo[i] + length - half;
-			ldb_prefetch_window(keys, lo[i], hi[i]);
+			const size_t i = wide[w], half = length[i] / 2;
+			const bool right = words[(lo[i] + half - 1) * stride] < q[i];
+			lo[i] += half & (0 - (size_t)right);
+			length[i] -= half;
+			ldb_prefetch_key(words, (lo[i] + length[i] / 2 - 1) * stride);
 			wide[left] = (unsigned char)i;
-			left += length - half > 16;
+			left += length[i] > last;
 		}
 		wides = left;
 	}
+}
+
+#endif
+
+/*
+ * ldb_search_window for `count` <= LDB_GROUP queries. lo and hi are overwritten; out[i] = rank, or
+ * LDB_NONE where it is n.
+ */
+static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_key *q, size_t *lo,
+				      size_t *hi, size_t count, ldb_val *out)
+{
+	for (size_t i = 0; i < count; i++)
+		hi[i] -= lo[i];
+	ldb_halve_group(keys, 1, 16, q, lo, hi, count);
 	for (size_t i = 0; i < count; i++) {
 		ldb_prefetch_key(keys, lo[i]);
 		ldb_prefetch_key(keys, lo[i] + 8);
