@@ -24,6 +24,12 @@ static unsigned count_wide(const ldx_node *node, uint32_t fraction)
 	return ldx_count(node, fraction, 32);
 }
 
+static uint32_t predict_group(const ldx *self, const ldb_key *q, const ldx_node **node,
+			      uint32_t *fraction)
+{
+	return ldx_predict_group(self, q, 16, node, fraction);
+}
+
 static const simd_kernels table = {
 #if defined(__AVX512F__)
 	.variant = "AVX-512",
@@ -38,6 +44,7 @@ static const simd_kernels table = {
 	.lower_bound = lower_bound,
 	.count_narrow = count_narrow,
 	.count_wide = count_wide,
+	.predict_group = predict_group,
 };
 
 __attribute__((visibility("default"))) const simd_kernels *simd_kernels_table(void)

@@ -11,6 +11,9 @@ typedef struct {
 	/* ldx_count for separators of 16 and of 32 bits. */
 	unsigned (*count_narrow)(const ldx_node *node, uint32_t fraction);
 	unsigned (*count_wide)(const ldx_node *node, uint32_t fraction);
+	/* ldx_predict_group for 16 queries. */
+	uint32_t (*predict_group)(const ldx *self, const ldb_key *q, const ldx_node **node,
+				  uint32_t *fraction);
 } simd_kernels;
 
 const simd_kernels *simd_kernels_table(void);

@@ -165,6 +165,47 @@ static void test_count_separators(void **state)
 	}
 }
 
+/* Eight at once are what ldx_predict says of each; those outside are reported. */
+static void test_predict_group(void **state)
+{
+	enum { SEGMENTS = 64, QUERIES = 16 };
+	const simd_kernels *kernels = load(state);
+	ldb_rng rng;
+	ldb_rng_seed(&rng, 12);
+	for (size_t round = 0; round < 20000; round++) {
+		ldx_segment segments[SEGMENTS];
+		for (size_t i = 0; i < SEGMENTS; i++)
+			segments[i] = (ldx_segment){(uint32_t)ldb_rng_next(&rng) >> round % 32,
+						    (uint32_t)ldb_rng_next(&rng) >> round % 31};
+		/* Nodes are not read, but the sanitizer wants them somewhere. */
+		ldx self = {.nodes = (ldx_node *)(uintptr_t)64,
+			    .root = {.base = ldb_rng_next(&rng) >> round % 64,
+				     .limit = ldb_rng_next(&rng) >> round % 61,
+				     .segments = segments}};
+		/* The last key of the range is in the last segment. */
+		const unsigned __int128 range = (unsigned __int128)self.root.limit + 1;
+		const unsigned __int128 scale = ((unsigned __int128)SEGMENTS << 64) / range;
+		self.root.scale = scale > UINT64_MAX ? UINT64_MAX : (uint64_t)scale;
+		ldb_key q[QUERIES];
+		for (size_t i = 0; i < QUERIES; i++)
+			q[i] = self.root.base + (ldb_rng_next(&rng) >> (round + i) % 64);
+		q[0] = self.root.base;
+		q[1] = self.root.base + self.root.limit;
+		q[2] = self.root.base + self.root.limit + 1;
+		const ldx_node *node[QUERIES];
+		uint32_t fraction[QUERIES];
+		const uint32_t outside = kernels->predict_group(&self, q, node, fraction);
+		for (size_t i = 0; i < QUERIES; i++) {
+			assert_int_equal(outside >> i & 1, !ldx_is_inside(&self, q[i]));
+			if (outside >> i & 1)
+				continue;
+			const ldx_place place = ldx_predict(&self.root, q[i]);
+			assert_int_equal((uintptr_t)node[i], 64 + 64 * (uintptr_t)place.bucket);
+			assert_int_equal(fraction[i], place.fraction);
+		}
+	}
+}
+
 int main(void)
 {
 	static const struct {
@@ -172,7 +213,8 @@ int main(void)
 		CMUnitTestFunction run;
 	} kernels[] = {{"count_less8", test_count_less8},
 		       {"lower_bound", test_lower_bound_kernel},
-		       {"ldx_count", test_count_separators}};
+		       {"ldx_count", test_count_separators},
+		       {"ldx_predict_group", test_predict_group}};
 	enum { KERNELS = sizeof kernels / sizeof *kernels };
 	struct CMUnitTest tests[KERNELS * LEVELS];
 	char names[KERNELS * LEVELS][64];

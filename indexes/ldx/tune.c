@@ -12,21 +12,22 @@
 /* --- what a lookup costs ---------------------------------------------------------------------- */
 
 /*
- * In nanoseconds, roughly; what counts is how candidates compare. A lookup brings lines of keys
- * into a cache that holds little of a structure as large as it, so reading costs more than the size
- * alone tells.
+ * What counts is how candidates compare. A read is in nanoseconds, roughly, as a chain of lookups
+ * sees it: a lookup brings lines of keys into a cache that holds little of a structure as large as
+ * it, so reading costs more than the size alone tells. All else is more than it takes a chain, by
+ * what it costs where lookups overlap: instructions, and a wrong guess, which ends the overlap.
  */
-#define COST_NODE 30.0        /* of finding the child, once the node is there */
-#define COST_UNFORESEEN 150.0 /* of a height that the branch predictor did not expect */
-#define COST_LINE 30.0        /* of one more line of keys */
-#define COST_LOST 600.0       /* of a chunk too early, because separators did not tell */
+#define COST_NODE 60.0        /* of finding the child, once the node is there */
+#define COST_UNFORESEEN 250.0 /* of a height that the branch predictor did not expect */
+#define COST_LINE 60.0        /* of one more line of keys */
+#define COST_LOST 1100.0      /* of a chunk too early, because separators did not tell */
 
 /* Of a read somewhere in so many bytes. */
 static double read_cost(double bytes)
 {
 	static const struct {
 		double log2_bytes, ns;
-	} seen[] = {{14, 1}, {17, 4}, {18, 9}, {20, 50}, {22, 100}, {26, 150}, {34, 200}};
+	} seen[] = {{14, 1}, {17, 4}, {18, 8}, {20, 35}, {22, 65}, {26, 110}, {34, 170}};
 	const double x = log2(bytes + 1);
 	double ns = seen[0].ns;
 	for (size_t i = 1; i < sizeof seen / sizeof *seen && x > seen[i - 1].log2_bytes; i++) {
@@ -50,13 +51,31 @@ typedef struct {
 	uint32_t *ends;               /* of the segments: the first of the keys behind */
 	uint32_t with_size[MAX_SIZE]; /* buckets with so many keys of the sample (the last: or more)
 				       */
+	/* Of every LOST_STEP-th: from the last key of a chunk to the middle of the next chunk,
+	 * which has 1 or 2 lines. */
+	float *distance[2];
 	double lost[2]; /* share of keys lost by separators of 16 bits, with chunks of 1, 2 lines */
 } sample;
 
-/* Share of the keys behind a separator that have its value, where STEP keys take so many values. */
-static double lost_share(double values, double chunk_keys)
+/* Keys are lost that have the value of the separator before their chunk. */
+static void survey_lost(sample *s)
 {
-	return fmin(1, 0.75 * STEP / (values + 0.01) / chunk_keys);
+	const ldx_root *root = &s->self->root;
+	s->lost[0] = s->lost[1] = 0;
+	size_t i = 0;
+	for (size_t segment = 0; segment < root->segment_count; segment++) {
+		const double values = root->segments[segment].bucket_count * 0x1p16;
+		const double values_per_key = (double)root->scale * 0x1p-64 * values;
+		for (; i < s->ends[segment]; i += LOST_STEP) {
+			for (int v = 0; v < 2; v++) {
+				const double passed =
+					s->distance[v][i / LOST_STEP] * values_per_key;
+				s->lost[v] += fmax(0, 1 - passed);
+			}
+		}
+	}
+	for (int v = 0; v < 2; v++)
+		s->lost[v] *= (double)LOST_STEP / (double)s->count;
 }
 
 /* Looks at the buckets that the root has now. */
@@ -64,27 +83,20 @@ static void survey(sample *s)
 {
 	const ldx_root *root = &s->self->root;
 	memset(s->with_size, 0, sizeof s->with_size);
-	s->lost[0] = s->lost[1] = 0;
 	size_t i = 0;
 	for (size_t segment = 0; segment < root->segment_count; segment++) {
 		const uint64_t buckets = root->segments[segment].bucket_count;
 		while (i < s->ends[segment]) {
 			const size_t start = i;
-			uint64_t here, next, bucket = ldx_multiply(s->within[i], buckets, &here);
-			for (i++; i < s->ends[segment]; i++, here = next) {
-				if (ldx_multiply(s->within[i], buckets, &next) != bucket)
-					break;
-				if (i % LOST_STEP)
-					continue;
-				const double values = (double)((next - here) >> 32) * 0x1p-16;
-				s->lost[0] += lost_share(values, LDX_LINE) * LOST_STEP;
-				s->lost[1] += lost_share(values, LDX_LINE * 2) * LOST_STEP;
-			}
+			uint64_t low;
+			const uint64_t bucket = ldx_multiply(s->within[i], buckets, &low);
+			while (++i < s->ends[segment] &&
+			       ldx_multiply(s->within[i], buckets, &low) == bucket)
+				;
 			s->with_size[i - start < MAX_SIZE ? i - start : MAX_SIZE - 1]++;
 		}
 	}
-	s->lost[0] /= (double)s->count;
-	s->lost[1] /= (double)s->count;
+	survey_lost(s);
 }
 
 typedef struct {
@@ -240,13 +252,11 @@ typedef struct {
 	unsigned lines, bits;
 } candidate;
 
-/* Judges the root's current buckets with every size of chunks and separators; returns the least
- * cost. */
-static double judge_all(const sample *s, const ldx_settings *settings, candidate *best,
-			double bucket_keys)
+/* Judges the root's current buckets with every size of chunks and separators. */
+static void judge_all(const sample *s, const ldx_settings *settings, candidate *best,
+		      double bucket_keys)
 {
 	const double budget = settings->budget_bytes - sizeof *s->self;
-	double least = INFINITY;
 	for (unsigned v = 0; v < 4; v++) {
 		const unsigned lines = v % 2 + 1, bits = v < 2 ? 16 : 32;
 		if ((settings->chunk_lines && lines != settings->chunk_lines) ||
@@ -254,14 +264,12 @@ static double judge_all(const sample *s, const ldx_settings *settings, candidate
 			continue;
 		const estimate e = judge(s, lines, bits);
 		const bool better = best->is.bytes <= budget
-					    ? e.bytes <= budget && e.cost < best->is.cost * 0.98
+					    ? e.bytes <= budget && e.cost < best->is.cost
 					    : e.bytes < best->is.bytes;
-		least = fmin(least, e.cost);
 		if (better)
 			*best = (candidate){e, s->self->root.segment_count, bucket_keys, lines,
 					    bits};
 	}
-	return least;
 }
 
 /* Sets root, buckets, chunks, separators and height. */
@@ -274,14 +282,10 @@ static void choose(sample *s, const ldx_settings *settings)
 		if (segment_counts[i] * sizeof(ldx_segment) > segment_room(settings->budget_bytes))
 			break;
 		set_segments(s, segment_counts[i]);
-		double least = INFINITY;
-		unsigned worse = 0; /* in a row: smaller buckets won't help any more */
-		for (double keys = 3200; keys >= 100 && worse < 3; keys /= 2) {
+		for (double keys = 3200; keys >= 100; keys /= 2) {
 			share_out(s, keys);
 			survey(s);
-			const double cost = judge_all(s, settings, &best, keys);
-			worse = cost > least ? worse + 1 : 0;
-			least = fmin(least, cost);
+			judge_all(s, settings, &best, keys);
 		}
 	}
 	set_segments(s, best.segments);
@@ -293,28 +297,49 @@ static void choose(sample *s, const ldx_settings *settings)
 
 /* --- all -------------------------------------------------------------------------------------- */
 
+static void measure_distances(sample *s)
+{
+	const ldb_key *keys = s->self->keys;
+	for (size_t i = 0; i < s->count; i += LOST_STEP) {
+		const size_t line = (s->self->low_rank + i * STEP) / LDX_LINE;
+		const size_t start = (line ? line : 1) * LDX_LINE; /* of a chunk */
+		for (size_t v = 0; v < 2; v++) {
+			const size_t middle = start + LDX_LINE / 2 * (v + 1) - 1;
+			s->distance[v][i / LOST_STEP] = (float)(keys[middle] - keys[start - 1]);
+		}
+	}
+}
+
 bool ldx_tune(ldx *self, const ldx_settings *settings)
 {
 	const uint64_t start_ns = ldb_now_ns();
 	const size_t room = segment_room(settings->budget_bytes);
 	const size_t end_bytes = room / sizeof(ldx_segment) * sizeof(uint32_t);
 	const size_t count = (self->high_rank - self->low_rank) / STEP + 1;
+	const size_t lost_count = count / LOST_STEP + 1;
 	sample *s = ldb_alloc(sizeof *s);
 	ldb_key *keys = ldb_alloc(count * sizeof *keys);
 	uint64_t *within = ldb_alloc(count * sizeof *within);
 	uint32_t *ends = ldb_alloc(end_bytes);
 	ldx_segment *most = ldb_alloc(room);
-	if (s && keys && within && ends && most) {
-		*s = (sample){
-			.self = self, .count = count, .keys = keys, .within = within, .ends = ends};
+	float *distances = ldb_alloc(2 * lost_count * sizeof *distances);
+	if (s && keys && within && ends && most && distances) {
+		*s = (sample){.self = self,
+			      .count = count,
+			      .keys = keys,
+			      .within = within,
+			      .ends = ends,
+			      .distance = {distances, distances + lost_count}};
 		for (size_t i = 0; i < count; i++)
 			keys[i] = self->keys[self->low_rank + i * STEP];
+		measure_distances(s);
 		self->root.segments = most;
 		choose(s, settings);
 		self->root.segments = ldb_alloc(ldx_segment_bytes(self));
 		if (self->root.segments)
 			memcpy(self->root.segments, most, ldx_segment_bytes(self));
 	}
+	ldb_free(distances, 2 * lost_count * sizeof *distances);
 	ldb_free(most, room);
 	ldb_free(ends, end_bytes);
 	ldb_free(within, count * sizeof *within);
