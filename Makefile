@@ -151,8 +151,9 @@ test-quick: test-binaries ## run the tests that take less than a minute together
 	@BUILD=$(BUILD) $(PYTHON) scripts/run_tests --quick
 
 .PHONY: test-long
-test-long: plugins $(BUILD)/tests/test_updates ## test updatable indexes by streams of a million operations
+test-long: plugins $(BUILD)/tests/test_updates $(BUILD)/tests/test_histories ## test updatable indexes by streams of a million operations
 	LDB_TEST_OPS=1000000 $(BUILD)/tests/test_updates
+	LDB_TEST_OPS=1000000 $(BUILD)/tests/test_histories
 
 .PHONY: check-asan
 check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests
@@ -164,6 +165,15 @@ perf-counts: all $(BUILD)/tests/count_operations ## instructions and simulated c
 	@BUILD=$(BUILD) $(PYTHON) scripts/perf-counts
 perf-counts-update: all $(BUILD)/tests/count_operations ## write that baseline anew
 	@BUILD=$(BUILD) $(PYTHON) scripts/perf-counts --update
+
+# Only what several threads use at once: test_histories and the plug-ins it finds something in.
+CONCURRENT = $(sort $(notdir $(patsubst %/,%,$(dir $(shell grep -lE 'LDB_(CONCURRENT|BACKGROUND)' \
+	$(wildcard indexes/*/*.c indexes/*/*.cc))))))
+.PHONY: check-tsan
+check-tsan: ## build the concurrent indexes with the thread sanitizer, and run their histories
+	@$(MAKE) --no-print-directory BUILD=build-tsan SAN=thread build-tsan/tests/test_histories \
+		$(foreach l,. $(LEVELS:%=.%.),$(CONCURRENT:%=build-tsan/indexes/%$(l)so))
+	build-tsan/tests/test_histories
 
 # --- measuring --------------------------------------------------------------------------------
 .PHONY: bench

@@ -351,7 +351,7 @@ class Measuring(Temporary):
         self.assertGreater(len(groups), 1)
         for g in groups:
             names = {r["name"] + r["params"] for r in table if notes(r).get("group", "1") == g}
-            self.assertIn("btreefill=1", names)
+            self.assertIn("btreefill=1;ahead=16", names)
             self.assertGreater(len(names), 1)
 
     def test_null_is_the_floor(self):

@@ -54,6 +54,8 @@ typedef struct {
 	chunk *chunks;
 	node *free; /* linked by word[0] */
 	size_t free_count;
+	node *fresh; /* the nodes of the newest chunk that have not been used yet */
+	size_t fresh_count;
 	size_t node_count; /* in all chunks */
 	size_t bytes;
 } btree;

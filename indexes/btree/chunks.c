@@ -28,20 +28,28 @@ void btree_give_node(btree *self, node *gone)
 
 bool btree_reserve(btree *self, size_t count)
 {
-	if (__builtin_expect(self->free_count >= count, 1))
+	if (__builtin_expect(self->free_count + self->fresh_count >= count, 1))
 		return true;
 	size_t size = self->node_count / 8;
 	size = size < FIRST_CHUNK ? FIRST_CHUNK : size > LARGEST_CHUNK ? LARGEST_CHUNK : size;
 	size = size - 1 > count ? size - 1 : count;
 	node *nodes = btree_new_chunk(self, size);
-	for (size_t i = size; nodes && i-- > 0;)
-		btree_give_node(self, &nodes[i]);
-	return nodes != NULL;
+	if (!nodes)
+		return false;
+	while (self->fresh_count > 0)
+		btree_give_node(self, &self->fresh[--self->fresh_count]);
+	self->fresh = nodes;
+	self->fresh_count = size;
+	return true;
 }
 
 node *btree_take_node(btree *self)
 {
 	node *taken = self->free;
+	if (!taken) {
+		self->fresh_count--;
+		return self->fresh++;
+	}
 	self->free = child_at(taken, 0);
 	self->free_count--;
 	return taken;

@@ -93,7 +93,8 @@ ldb_status btree_validate(const void *self, ldb_error *err)
 		return broken(&w, "btree: number of entries");
 	for (const node *f = tree->free; f && free_count < tree->free_count; f = child_at(f, 0))
 		free_count++;
-	if (free_count != tree->free_count || w.nodes + free_count != tree->node_count)
+	if (free_count != tree->free_count ||
+	    w.nodes + free_count + tree->fresh_count != tree->node_count)
 		return broken(&w, "btree: number of nodes");
 	return LDB_OK;
 }
