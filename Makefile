@@ -38,7 +38,7 @@ LIBS := -lpapi -linih -ljansson -lnuma -lxxhash $(MALLOC_LIB) -lm -ldl
 
 CORE := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
 CORE_OBJ := $(CORE:%.c=$(BUILD)/obj/%.o)
-FAMILIES := indexes sorts joins
+FAMILIES := indexes sorts joins q6
 TESTS := $(basename $(notdir $(wildcard tests/test_*.c)))
 LIARS := $(basename $(notdir $(wildcard tests/liars/*.c)))
 READY := $(BUILD)/.ready
@@ -191,6 +191,10 @@ field: all ## the whole field of static indexes at about 10M keys, on nine key s
 .PHONY: pareto
 pareto: all ## size against latency: each index in a row of sizes, at 10M keys (about ten minutes)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/pareto.ini
+
+.PHONY: bench-q6
+bench-q6: all ## TPC-H's Q6: scan, B+-trees, learned paths, DuckDB (about two minutes)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/q6.ini
 
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys

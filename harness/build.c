@@ -1,4 +1,4 @@
-/* Builds a competitor's index in the worker, and what is known of it then (worker.h). */
+/* Building a competitor's structure in the worker, and what is known of it then (worker.h). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,11 +14,10 @@ ldb_row_status ldb_row_status_of(ldb_status status)
 					   : LDB_ROW_ERROR;
 }
 
-/* Memory the index holds outside ldb_alloc makes its size unknown: said, and left empty. */
-static void report_bytes(const ldb_index *index, const void *self, size_t held, size_t mapped,
-			 ldb_reply *reply)
+/* Memory held outside ldb_alloc makes its size unknown: said, and left empty. */
+static void report_bytes(size_t claimed, size_t held, size_t mapped, ldb_reply *reply)
 {
-	size_t foreign = ldb_alloc_foreign(), claimed = index->bytes(self);
+	size_t foreign = ldb_alloc_foreign();
 	size_t length = strlen(reply->note);
 	reply->index_bytes = (double)held;
 	if (foreign == SIZE_MAX)
@@ -44,19 +43,49 @@ static void report_pages(ldb_reply *reply)
 			 length ? "; " : "", share);
 }
 
-/* What the index tells of itself, into the note and the reply. */
-static void report_info(const ldb_index *index, const void *self, ldb_reply *reply)
+/* What a competitor tells of itself, into the note and the reply. */
+static void report_info(const ldb_index_info *info, ldb_reply *reply)
 {
-	ldb_index_info info = {.tune_ns = 0};
-	if (index->info)
-		index->info(self, &info);
-	if (info.tune_ns)
-		reply->tune_ns = (double)info.tune_ns;
-	if (*info.chosen)
-		snprintf(reply->note, sizeof reply->note, "chosen=%s", info.chosen);
+	if (info->tune_ns)
+		reply->tune_ns = (double)info->tune_ns;
+	if (*info->chosen)
+		snprintf(reply->note, sizeof reply->note, "chosen=%s", info->chosen);
 	for (char *c = reply->note; *c; c++)
 		if (*c == ';')
 			*c = ' ';
+}
+
+static size_t anonymous_kb(void)
+{
+	return ldb_status_kb("RssAnon:") + ldb_status_kb("HugetlbPages:");
+}
+
+ldb_building ldb_build_begin(void)
+{
+	return (ldb_building){
+		.held = ldb_alloc_held(), .anonymous_kb = anonymous_kb(), .start_ns = ldb_now_ns()};
+}
+
+bool ldb_build_end(const ldb_building *building, ldb_status status, const ldb_error *err,
+		   ldb_reply *reply)
+{
+	reply->build_ns = (double)(ldb_now_ns() - building->start_ns);
+	reply->status = ldb_row_status_of(status);
+	if (status != LDB_OK)
+		snprintf(reply->note, sizeof reply->note, "%.120s: %.120s (%.120s)", err->subject,
+			 err->value, err->remedy);
+	return status == LDB_OK;
+}
+
+void ldb_build_report(const ldb_building *building, const ldb_index_info *info, size_t claimed,
+		      ldb_reply *reply)
+{
+	const size_t grown_kb = anonymous_kb() - building->anonymous_kb;
+	report_info(info, reply);
+	if (claimed != SIZE_MAX)
+		report_bytes(claimed, ldb_alloc_held() - building->held,
+			     (ptrdiff_t)grown_kb > 0 ? grown_kb * 1024 : 0, reply);
+	report_pages(reply);
 }
 
 void ldb_build_index(const ldb_job *job, const ldb_key *keys, size_t n, bool validate, void **self,
@@ -64,26 +93,21 @@ void ldb_build_index(const ldb_job *job, const ldb_key *keys, size_t n, bool val
 {
 	const ldb_index *index = job->competitor->index;
 	ldb_error err = {.subject = ""};
-	const size_t held_before = ldb_alloc_held();
-	const size_t anonymous_kb = ldb_status_kb("RssAnon:") + ldb_status_kb("HugetlbPages:");
-	const uint64_t start = ldb_now_ns();
+	ldb_index_info info = {.tune_ns = 0};
+	const ldb_building building = ldb_build_begin();
 	ldb_status status = index->build(self, keys, n, job->competitor->params, &err);
-	reply->build_ns = (double)(ldb_now_ns() - start);
-	if (status == LDB_OK && validate && (status = index->validate(*self, &err)) != LDB_OK) {
+	const bool built = ldb_build_end(&building, status, &err, reply);
+	if (built && validate && (status = index->validate(*self, &err)) != LDB_OK) {
+		const double build_ns = reply->build_ns;
 		index->destroy(*self);
-		*self = NULL;
+		ldb_build_end(&building, status, &err, reply);
+		reply->build_ns = build_ns;
 	}
-	reply->status = ldb_row_status_of(status);
 	if (status != LDB_OK) {
 		*self = NULL;
-		snprintf(reply->note, sizeof reply->note, "%.120s: %.120s (%.120s)", err.subject,
-			 err.value, err.remedy);
 		return;
 	}
-	report_info(index, *self, reply);
-	const size_t grown_kb =
-		ldb_status_kb("RssAnon:") + ldb_status_kb("HugetlbPages:") - anonymous_kb;
-	report_bytes(index, *self, ldb_alloc_held() - held_before,
-		     (ptrdiff_t)grown_kb > 0 ? grown_kb * 1024 : 0, reply);
-	report_pages(reply);
+	if (index->info)
+		index->info(*self, &info);
+	ldb_build_report(&building, &info, index->bytes(*self), reply);
 }

@@ -151,20 +151,25 @@ static int list_joins(void)
 	return list_family(LDB_JOIN);
 }
 
+static int list_q6(void)
+{
+	return list_family(LDB_Q6);
+}
+
 int ldb_command_list(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		int (*list)(void);
 	} lists[] = {
-		{"indexes", list_indexes},     {"sorts", list_sorts},
-		{"joins", list_joins},         {"datasets", list_datasets},
-		{"workloads", list_workloads}, {"counters", list_counters},
-		{"configs", list_configs},
+		{"indexes", list_indexes},   {"sorts", list_sorts},
+		{"joins", list_joins},       {"q6", list_q6},
+		{"datasets", list_datasets}, {"workloads", list_workloads},
+		{"counters", list_counters}, {"configs", list_configs},
 	};
 	enum { LISTS = sizeof lists / sizeof *lists };
 	static const char help[] =
-		"Usage: ldbench list [indexes|sorts|joins|datasets|workloads|counters|configs]\n"
+		"Usage: ldbench list [indexes|sorts|joins|q6|datasets|workloads|counters|configs]\n"
 		"Without a word: all of them.\n";
 	const char *names[LISTS];
 	int code = LDB_EXIT_OK;

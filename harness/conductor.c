@@ -409,7 +409,7 @@ static void calibrate(conduct *c, worker *w, size_t p)
 		k->ops = fixed;
 		return;
 	}
-	for (size_t ops = fixed ? fixed : 1024;;) {
+	for (size_t ops = fixed ? fixed : c->kind->first_ops;;) {
 		const ldb_command command = pass_command(c, w, p, ops, 0);
 		ldb_reply reply;
 		if (!exchange(c, w, &command, 1, &reply))

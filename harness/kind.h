@@ -1,6 +1,7 @@
 /*
  * Kinds of work. The conductor and the worker know stages, rounds, processes and rows; what is done
- * in a pass is known by one file per kind: reads.c (lookups), mixed.c (streams of operations).
+ * in a pass is known by one file per kind: reads.c (lookups), mixed.c (streams of operations), q6.c
+ * (TPC-H's Q6).
  *
  * A kind makes its inputs once per stage, before workers are forked: they see them, and what is
  * drawn later, through shared memory. It says what a pass must answer, and does the worker's side:
@@ -51,6 +52,8 @@ typedef struct ldb_kind {
 			ldb_command *out);
 	/* Operations of a pass: 0 when the conductor is to find out how many fill pass_ms. */
 	size_t (*pass_ops)(const ldb_inputs *in, const ldb_point *at);
+	/* With how many it begins to find out. */
+	size_t first_ops;
 	/* Each pass begins anew: nothing to calibrate or to warm up. */
 	bool builds_anew;
 	/* The checksum that a pass must return. */
@@ -66,7 +69,7 @@ typedef struct ldb_kind {
 	void (*pass)(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply);
 } ldb_kind;
 
-extern const ldb_kind ldb_reads, ldb_mixed;
+extern const ldb_kind ldb_reads, ldb_mixed, ldb_selections;
 
 /* The kind of an experiment. */
 const ldb_kind *ldb_kind_of(const ldb_experiment *e);

@@ -11,7 +11,8 @@ static const struct {
 	const char *name, *help;
 	int (*run)(int, char **);
 } commands[] = {
-	{"list", "indexes, sorts, joins, datasets, workloads, counters, configs", ldb_command_list},
+	{"list", "indexes, sorts, joins, q6, datasets, workloads, counters, configs",
+	 ldb_command_list},
 	{"run", "measure and write samples.csv and run.json", ldb_command_run},
 	{"verify", "check every answer against the oracle, no timing", ldb_command_verify},
 	{"dataset", "write a dataset as a SOSD file", ldb_command_dataset},

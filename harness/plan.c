@@ -56,6 +56,7 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	 true},
 	{"sort", "A,..", "sorts that compete (`ldbench list sorts`)", true},
 	{"join", "A,..", "joins that compete (`ldbench list joins`)", true},
+	{"q6", "A,..", "paths of TPC-H's Q6 that compete (`ldbench list q6`)", true},
 	{"experiment", "NAME", "name in the CSV (default: the section's)", true},
 	{NULL, NULL, NULL, false},
 };
@@ -201,10 +202,11 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 		const char *name;
 		size_t *count;
 	} lists[] = {
-		{"index", &e->competitor_count}, {"dataset", &e->dataset_count},
-		{"size", &e->size_count},        {"workload", &e->workload_count},
-		{"mode", &e->mode_count},        {"pages", &e->page_count},
-		{"threads", &e->thread_count},   {"payload", &e->payload_count},
+		{"index", &e->competitor_count},  {"q6", &e->competitor_count},
+		{"dataset", &e->dataset_count},   {"size", &e->size_count},
+		{"workload", &e->workload_count}, {"mode", &e->mode_count},
+		{"pages", &e->page_count},        {"threads", &e->thread_count},
+		{"payload", &e->payload_count},
 	};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		if (strcmp(lists[i].name, name) == 0)
@@ -221,13 +223,24 @@ static const char *mode_remedy(const char *word)
 	return text;
 }
 
+/* The family whose competitors a setting names; LDB_FAMILIES: none. */
+static ldb_family family_of(const char *setting)
+{
+	ldb_family family = 0;
+	while (family < LDB_FAMILIES && strcmp(ldb_family_names[family], setting) != 0)
+		family++;
+	return family;
+}
+
 /* Adds one word to the list of that name; NULL when good, else the remedy. */
 static const char *add_to_list(ldb_experiment *e, const char *name, const char *word,
 			       ldb_error *err)
 {
 	static const char full[] = "at most 64 in a list", too_long[] = "shorten it";
 	size_t n;
-	if (strcmp(name, "index") == 0) {
+	const ldb_family family = family_of(name);
+	if (family < LDB_FAMILIES) {
+		e->family = family;
 		if (e->competitor_count == LDB_MAX_LIST)
 			return full;
 		if (strlen(word) >= sizeof e->competitors_text[0])
@@ -559,17 +572,19 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	e->competitors = calloc(e->competitor_count, sizeof *e->competitors);
 	if (!e->competitors)
 		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
+	char option[16];
+	snprintf(option, sizeof option, "--%s", ldb_family_names[e->family]);
 	ldb_status status = LDB_OK;
 	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
 		ldb_competitor *c = &e->competitors[i];
-		status = ldb_competitor_open(LDB_INDEX, e->competitors_text[i], c, err);
+		status = ldb_competitor_open(e->family, e->competitors_text[i], c, err);
 		const size_t twin = status == LDB_OK ? find_twin(e, i) : i;
 		if (twin < i) {
 			label_by_path(e, twin);
 			label_by_path(e, i);
 		}
 		if (status == LDB_OK && find_twin(e, i) < i)
-			status = ldb_fail(err, LDB_INVALID, "name it once", "--index",
+			status = ldb_fail(err, LDB_INVALID, "name it once", option,
 					  "'%s' twice with the same parameters",
 					  e->competitors_text[i]);
 	}

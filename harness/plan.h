@@ -28,6 +28,7 @@ enum { LDB_MAX_LIST = 64 };
 /* One experiment: lists are multiplied with each other. */
 typedef struct {
 	char experiment[64];
+	ldb_family family; /* of all competitors: that of the last setting that named any */
 	char competitors_text[LDB_MAX_LIST][256];
 	char datasets[LDB_MAX_LIST][512];
 	size_t sizes[LDB_MAX_LIST]; /* 0: as many as there are */

@@ -286,6 +286,7 @@ const ldb_kind ldb_reads = {
 	.verification_chunk = LDB_VERIFY_QUERIES,
 	.command = reads_command,
 	.pass_ops = reads_pass_ops,
+	.first_ops = 1024,
 	.expected = reads_expected,
 	.build = reads_build,
 	.verify = reads_verify,

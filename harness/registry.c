@@ -15,7 +15,7 @@
 
 #include "names.h"
 
-const char *const ldb_family_names[LDB_FAMILIES] = {"index", "sort", "join"};
+const char *const ldb_family_names[LDB_FAMILIES] = {"index", "sort", "join", "q6"};
 
 /* What a family's plug-ins lie in, export, and are built against. */
 static const struct {
@@ -28,6 +28,8 @@ static const struct {
 	 LDB_SORT_ABI},
 	{"joins", "ldb_join_table", "ldb/join.h", "LDB_EXPORT_JOIN", "none may be NULL",
 	 LDB_JOIN_ABI},
+	{"q6", "ldb_q6_table", "ldb/q6.h", "LDB_EXPORT_Q6", "only bytes and info may be NULL",
+	 LDB_Q6_ABI},
 };
 
 /* The folder with indexes/: $LDB_BUILD, or the nearest one above the running binary. */
@@ -183,10 +185,21 @@ static const char *missing_in_index(const ldb_index *t)
 							   : NULL;
 }
 
+static const char *missing_in_q6(const ldb_q6 *t)
+{
+	return !t->name      ? "name"
+	       : !t->build   ? "build"
+	       : !t->destroy ? "destroy"
+	       : !t->answer  ? "answer"
+			     : NULL;
+}
+
 static const char *missing_function(const ldb_competitor *c)
 {
 	if (c->family == LDB_INDEX)
 		return missing_in_index(c->index);
+	if (c->family == LDB_Q6)
+		return missing_in_q6(c->q6);
 	if (c->family == LDB_SORT)
 		return !c->sort->name ? "name" : !c->sort->sort_keys ? "sort_keys" : NULL;
 	return !c->join->name ? "name" : !c->join->join ? "join" : NULL;
@@ -259,8 +272,10 @@ static ldb_status take_table(ldb_competitor *c, const void *table, ldb_error *er
 		TAKE_TABLE(c, c->index);
 	else if (c->family == LDB_SORT)
 		TAKE_TABLE(c, c->sort);
-	else
+	else if (c->family == LDB_JOIN)
 		TAKE_TABLE(c, c->join);
+	else
+		TAKE_TABLE(c, c->q6);
 	return LDB_OK;
 }
 

@@ -9,12 +9,13 @@
 
 #include "ldb/index.h"
 #include "ldb/join.h"
+#include "ldb/q6.h"
 #include "ldb/sort.h"
 
 #define LDB_MAX_PARAMS 16
 
-typedef enum { LDB_INDEX, LDB_SORT, LDB_JOIN, LDB_FAMILIES } ldb_family;
-/* "index", "sort", "join": as in the CSV, and as the setting that names its competitors. */
+typedef enum { LDB_INDEX, LDB_SORT, LDB_JOIN, LDB_Q6, LDB_FAMILIES } ldb_family;
+/* "index", "sort", "join", "q6": as in the CSV, and as the setting that names its competitors. */
 extern const char *const ldb_family_names[LDB_FAMILIES];
 
 /* A competitor: a plug-in with a value for each of its parameters. */
@@ -30,6 +31,7 @@ typedef struct {
 		const ldb_index *index;
 		const ldb_sort *sort;
 		const ldb_join *join;
+		const ldb_q6 *q6;
 	};
 	double params[LDB_MAX_PARAMS];
 	char label[128];       /* name in the CSV: its own, or name@path for a second build */

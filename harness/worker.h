@@ -55,6 +55,21 @@ typedef struct {
 void ldb_worker_main(int socket, const ldb_job *job) __attribute__((noreturn));
 
 /*
+ * What is known of a competitor once it has built: begin before, end after (false, and the reply
+ * says why, when it failed), then report what it tells of itself and what it holds. `claimed` is
+ * what it says that is; SIZE_MAX: it holds it in another process, so that is unknown.
+ */
+typedef struct {
+	size_t held, anonymous_kb;
+	uint64_t start_ns;
+} ldb_building;
+ldb_building ldb_build_begin(void);
+bool ldb_build_end(const ldb_building *building, ldb_status status, const ldb_error *err,
+		   ldb_reply *reply);
+void ldb_build_report(const ldb_building *building, const ldb_index_info *info, size_t claimed,
+		      ldb_reply *reply);
+
+/*
  * Builds the competitor's index over keys[0..n) and fills what is known then: status, note,
  * build_ns, tune_ns, index_bytes, huge_share. *self is NULL when it failed.
  */

@@ -1,8 +1,9 @@
-"""Tests of scripts/tpch: the reader of .tbl files against a plain one, on generated, damaged and
-random files; whole runs from .tbl; and, where DuckDB can be had, scale factor 0.01 from its dbgen
-against its own answers."""
+"""Tests of TPC-H: the reader of .tbl files against a plain one, on generated, damaged and random
+files; whole runs of scripts/tpch from .tbl, and of the driver's Q6 on what it made; and, where
+DuckDB can be had, scale factor 0.01 from its dbgen against its own answers."""
 
 import contextlib
+import csv
 import datetime
 import json
 import os
@@ -329,6 +330,104 @@ class FromTbl(unittest.TestCase):
                 self.assertIn(message, done.stderr)
 
 
+def run_q6(data, out, paths, *more):
+    """A short run of Q6's paths; (process, rows)."""
+    ldbench = os.path.join(os.environ["LDB_BUILD"], "ldbench")
+    done = subprocess.run(
+        [ldbench, "run", "--q6", paths, "--ops", "30", "--reps", "2", "--out", out, *more],
+        env={**os.environ, "LDB_DATA": data},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    rows = []
+    if os.path.exists(os.path.join(out, "samples.csv")):
+        with open(os.path.join(out, "samples.csv"), newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    return done, rows
+
+
+PATHS = (
+    "scan,btree_fetch,btree_clustered,btree_composite,btree_composite:order=dqs,"
+    "learned_clustered,grid"
+)
+
+
+class Q6FromTbl(unittest.TestCase):
+    """The driver's side of Q6, on a small lineitem that no DuckDB is needed for."""
+
+    @classmethod
+    def setUpClass(cls):
+        rng = random.Random(7)
+        table = TABLES["lineitem"]
+        lines, _ = random_lines(table, 3000, rng)
+        for fields in lines:
+            fields[4] = str(rng.randrange(1, 51))
+            fields[6] = f"0.{rng.randrange(11):02d}"
+            fields[10] = f"{rng.randrange(1992, 1999)}-{rng.randrange(1, 13):02d}-15"
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.data = cls.folder.name
+        with open(os.path.join(cls.data, "lineitem.tbl"), "wb") as file:
+            file.write(tbl_text(lines))
+        done = run_tpch(cls.data, "0.1", "--tbl", cls.data)
+        assert done.returncode == 0, done.stderr
+
+    def setUp(self):
+        self.out = tempfile.mkdtemp(dir=self.data)
+
+    def test_all_paths(self):
+        done, rows = run_q6(self.data, self.out, PATHS,
+                            "--dataset", "tpch:lineitem.l_shipdate@0.1")  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual({row["status"] for row in rows}, {"ok"})
+        self.assertEqual(len(rows), 14)
+        self.assertEqual({(row["family"], row["n"], row["ops"]) for row in rows},
+                         {("q6", "3000", "30")})  # fmt: skip
+        for rep in ("1", "2"):  # all of a round answered the same queries
+            self.assertEqual(len({row["checksum"] for row in rows if row["rep"] == rep}), 1)
+        done = subprocess.run([os.path.join(os.environ["LDB_BUILD"], "ldbench"), "verify", "--q6",
+                               PATHS, "--dataset", "tpch:lineitem.l_shipdate@0.1", "--mode",
+                               "independent"], env={**os.environ, "LDB_DATA": self.data},
+                              capture_output=True, text=True)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("104 queries"), 7)
+
+    def test_planted_liars(self):
+        liar = os.path.join(os.environ["LDB_BUILD"], "tests", "liars", "q6_liar.so")
+        for calls, message in ((0, "answered"), (1, "checksum")):
+            out = os.path.join(self.out, str(calls))
+            done, rows = run_q6(self.data, out, f"scan,{liar}:honest={calls}",
+                                "--dataset", "tpch:lineitem.l_shipdate@0.1")  # fmt: skip
+            self.assertEqual(done.returncode, 1, done.stderr)
+            wrong = [row for row in rows if row["status"] == "wrong"]
+            self.assertEqual([row["name"] for row in wrong], ["q6_liar"])
+            self.assertIn(message, wrong[0]["note"])
+
+    def test_what_q6_is_not_asked(self):
+        for more, status, message in [
+            (["--size", "1000"], "error", "Q6 asks all rows of lineitem"),
+            (["--dataset", "uniform_dense", "--size", "1000"], "error", "Q6 asks all rows"),
+            (["--workload", "zipf"], "unsupported", "--workload uniform"),
+            (["--mode", "chained"], "unsupported", "--mode independent"),
+            (["--threads", "2"], "unsupported", "one thread only"),
+            (["--payload", "8"], "unsupported", "--payload 0"),
+        ]:
+            if "--dataset" not in more:
+                more = ["--dataset", "tpch:lineitem.l_shipdate@0.1", *more]
+            out = tempfile.mkdtemp(dir=self.out)
+            _, rows = run_q6(self.data, out, "scan", *more)
+            self.assertEqual([row["status"] for row in rows], [status], more)
+            self.assertIn(message, rows[0]["note"])
+
+    def test_duckdb_needs_its_database(self):
+        _, rows = run_q6(self.data, self.out, "scan,duckdb",
+                         "--dataset", "tpch:lineitem.l_shipdate@0.1")  # fmt: skip
+        lacking = [row for row in rows if row["name"] == "duckdb"]
+        self.assertEqual([row["status"] for row in lacking], ["unsupported"])
+        self.assertIn("run scripts/tpch without --tbl", lacking[0]["note"])
+
+
 class FromDuckDB(unittest.TestCase):
     """Scale factor 0.01, once for the whole class; in the data folder when it is there already, so
     that DuckDB need not be fetched anew."""
@@ -414,6 +513,30 @@ class FromDuckDB(unittest.TestCase):
             checksum = sum((b + 1) * (2 * p + 1) for b, p in matches) % 2**64
             self.assertEqual(len(matches), join["count"])
             self.assertEqual(f"{checksum:016x}", join["checksum"])
+
+    def test_q6_beside_duckdb(self):
+        with tempfile.TemporaryDirectory() as out:
+            paths = f"{PATHS},duckdb,duckdb:order=l_shipdate,duckdb:threads=0"
+            done, rows = run_q6(self.data, os.path.join(out, "1"), paths,
+                                "--dataset", "tpch:lineitem.l_shipdate@0.01")  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual((len(rows), {row["status"] for row in rows}), (20, {"ok"}))
+            self.assertEqual({row["index_bytes"] for row in rows if row["name"] == "duckdb"}, {""})
+            # Columns that DuckDB's answers don't fit to are not measured.
+            path = os.path.join(self.made, "oracle.json")
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            try:
+                with open(path, "w", encoding="utf-8") as file:
+                    revenue = str(self.oracle["q6"][7]["revenue"])
+                    file.write(text.replace(revenue, str(int(revenue) + 1)))
+                done, rows = run_q6(self.data, os.path.join(out, "2"), "scan",
+                                    "--dataset", "tpch:lineitem.l_shipdate@0.01")  # fmt: skip
+            finally:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+            self.assertEqual([row["status"] for row in rows], ["error"])
+            self.assertIn("revenue 7 is", rows[0]["note"])
 
     def test_what_is_whole_is_left_alone(self):
         stamp = os.path.join(self.made, "tables.json")

@@ -1,6 +1,6 @@
 /*
- * What plug-ins of every family (indexes, sorts, joins) have in common: keys and values, flags,
- * parameters.
+ * What plug-ins of every family (indexes, sorts, joins, paths of Q6) have in common: keys and
+ * values, flags, parameters.
  *
  * A plug-in is a shared object that exports one const table. Each table begins with the same
  * fields: abi, key_bits, name, summary, origin, flags, params, peak_bytes_per_key.
