@@ -161,11 +161,13 @@ static void install_hooks(void)
 static size_t malloced(void)
 {
 	uint64_t epoch = 1;
-	size_t bytes = 0, length = sizeof bytes;
+	size_t bytes = 0, cached = 0, length = sizeof bytes;
 	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0); /* before the statistics are taken */
 	mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
 	mallctl("stats.allocated", &bytes, &length, NULL, 0);
-	return bytes;
+	/* What other threads have freed and keep for themselves counts as allocated. */
+	mallctl("stats.arenas.0.tcache_bytes", &cached, &length, NULL, 0);
+	return bytes - cached;
 }
 
 static void *raw_alloc(size_t bytes)

@@ -1,0 +1,2 @@
+LIBS_delta_rmi = -lurcu-bp
+LIBS_test_delta_rmi = $(LIBS_delta_rmi)
