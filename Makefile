@@ -96,7 +96,7 @@ $(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
 	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -o $@
 
 # --- plug-ins: one folder, one .so for each level -----------------------------------------------
-# A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps).
+# A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps), for a test, too.
 -include $(wildcard $(FAMILIES:%=%/*/flags.mk))
 .PHONY: plugins
 # $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag
@@ -124,7 +124,7 @@ $(foreach f,$(FAMILIES),$(foreach i,$(call folders,$(f)),\
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) $(LIBS_$*) -lcmocka -o $@
 $(BUILD)/tests/liars/%.so: tests/liars/%.c $(STAMP) | $(READY)
 	@mkdir -p $(@D)
 	$(SAY) CC $@
