@@ -191,21 +191,28 @@ static inline bool do_op(delta_rmi *self, run *r, const ldb_op *op, ldb_val *out
 
 /* --- groups: what several operations need is fetched for all of them at once ------------------ */
 
+static inline ldb_key nth_key(const ldb_key *first, size_t stride, size_t i)
+{
+	return *(const ldb_key *)(const void *)((const char *)first + i * stride);
+}
+
 /*
  * Three stages: the run, its model and the delta's root, the lines of keys and the delta's leaf.
  * They only fetch: a run may be replaced before its turn comes, by whatever is done in between.
+ * Key i is at `first` + i * `stride` bytes.
  */
-static inline void fetch_group(delta_rmi *self, const ldb_key *const *key, size_t count, run **r)
+static inline void fetch_group(delta_rmi *self, const ldb_key *first, size_t stride, size_t count,
+			       run **r)
 {
 	const node *active[LDB_GROUP];
 	size_t cell[LDB_GROUP];
 	for (size_t i = 0; i < count; i++) {
-		r[i] = drmi_route(self, *key[i]);
+		r[i] = drmi_route(self, nth_key(first, stride, i));
 		ldb_prefetch(r[i], 0);
 		ldb_prefetch(&r[i]->own, 0);
 	}
 	for (size_t i = 0; i < count; i++) {
-		cell[i] = model_cell(&r[i]->model, *key[i]);
+		cell[i] = model_cell(&r[i]->model, nth_key(first, stride, i));
 		ldb_prefetch(run_cells(r[i]), cell[i] * sizeof(uint16_t));
 		active[i] = atomic_load_explicit(&r[i]->region->active, memory_order_acquire);
 		for (size_t l = 0; active[i] && l < sizeof(node); l += 64)
@@ -217,7 +224,7 @@ static inline void fetch_group(delta_rmi *self, const ldb_key *const *key, size_
 		ldb_prefetch(&run_lines(r[i])[l], 64);
 		if (!active[i] || !active[i]->level)
 			continue;
-		const node *below = node_step(active[i], *key[i], NULL);
+		const node *below = node_step(active[i], nth_key(first, stride, i), NULL);
 		ldb_prefetch(below, 0);
 		ldb_prefetch(below, 64);
 	}
@@ -233,13 +240,10 @@ static inline run *current(delta_rmi *self, run *r, ldb_key key)
 
 static size_t apply_group(delta_rmi *self, const ldb_op *ops, size_t count, ldb_val *out)
 {
-	const ldb_key *key[LDB_GROUP];
 	run *r[LDB_GROUP];
 	if (count == 1)
 		return do_op(self, drmi_route(self, ops->key), ops, out);
-	for (size_t i = 0; i < count; i++)
-		key[i] = &ops[i].key;
-	fetch_group(self, key, count, r);
+	fetch_group(self, &ops->key, sizeof *ops, count, r);
 	for (size_t i = 0; i < count; i++) {
 		if (!do_op(self, current(self, r[i], ops[i].key), &ops[i], &out[i]))
 			return i;
@@ -298,12 +302,9 @@ static void delta_rmi_chase(const void *self, const ldb_key *q, size_t n, ldb_va
 static void lookup_group(const void *self, const ldb_key *q, size_t count, ldb_val *out)
 {
 	delta_rmi *index = readable(self);
-	const ldb_key *key[LDB_GROUP];
 	run *r[LDB_GROUP];
-	for (size_t i = 0; i < count; i++)
-		key[i] = &q[i];
 	drmi_enter();
-	fetch_group(index, key, count, r);
+	fetch_group(index, q, sizeof *q, count, r);
 	for (size_t i = 0; i < count; i++)
 		out[i] = lower_bound(index, current(index, r[i], q[i]), q[i]);
 	drmi_leave(index);
