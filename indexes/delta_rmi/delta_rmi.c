@@ -219,9 +219,10 @@ static inline void fetch_group(delta_rmi *self, const ldb_key *first, size_t str
 			ldb_prefetch(active[i], l);
 	}
 	for (size_t i = 0; i < count; i++) {
-		const size_t l = run_cells(r[i])[cell[i]];
-		ldb_prefetch(&run_lines(r[i])[l], 0);
-		ldb_prefetch(&run_lines(r[i])[l], 64);
+		const uint16_t *line_of = run_cells(r[i]) + cell[i];
+		ldb_prefetch(&run_lines(r[i])[line_of[0]], 0);
+		ldb_prefetch(&run_lines(r[i])[line_of[0]], 64);
+		ldb_prefetch(&run_lines(r[i])[line_of[1]], 0);
 		if (!active[i] || !active[i]->level)
 			continue;
 		const node *below = node_step(active[i], nth_key(first, stride, i), NULL);
@@ -354,10 +355,10 @@ static run *build_run(delta_rmi *self, const ldb_key *keys, size_t n, size_t num
 	const size_t first = (size_t)((unsigned __int128)n * number / parts);
 	const size_t next = (size_t)((unsigned __int128)n * (number + 1) / parts);
 	self->gathered.count = 0;
-	for (size_t i = first; i < next; i++) {
-		if (!entries_add(self, &self->gathered, keys[i], i))
-			return NULL;
-	}
+	if (!entries_reserve(self, &self->gathered, next - first))
+		return NULL;
+	for (size_t i = first; i < next; i++)
+		entries_add(&self->gathered, keys[i], i);
 	return run_make(self, self->gathered.key, self->gathered.value, next - first,
 			number > 0 ? keys[first] : 0,
 			number + 1 < parts ? keys[next] - 1 : LDB_KEY_MAX, self->shared);

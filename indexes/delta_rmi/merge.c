@@ -33,29 +33,38 @@ static void freeze_locked(region *r)
 	region_unlock(r);
 }
 
+/* Appends what is alive of a run's entries from..until - 1. */
+static void gather_entries(entries *to, const run *r, size_t from, size_t until)
+{
+	for (size_t rank = from; rank < until; rank++) {
+		const ldb_val value = value_load(run_value(r, rank));
+		to->key[to->count] = run_key(r, rank);
+		to->value[to->count] = value;
+		to->count += value != LDB_NONE;
+	}
+}
+
 /* Appends what is alive in a run and the frozen delta of its region. */
 static bool gather(delta_rmi *self, entries *to, const run *r)
 {
 	delta_cursor c;
-	delta_seek(&c, atomic_load_explicit(&r->region->frozen, memory_order_relaxed), r->begin);
 	size_t rank = 0;
-	for (;;) {
-		ldb_key key;
-		ldb_val value;
-		const bool newer = c.leaf && c.key <= r->end;
-		if (newer && (rank == r->count || c.key <= run_key(r, rank))) {
-			key = c.key, value = c.value;
-			rank += rank < r->count && run_key(r, rank) == key;
-			delta_next(&c);
-		} else if (rank < r->count) {
-			key = run_key(r, rank), value = value_load(run_value(r, rank));
-			rank++;
-		} else {
-			return true;
-		}
-		if (value != LDB_NONE && !entries_add(self, to, key, value))
+	delta_seek(&c, atomic_load_explicit(&r->region->frozen, memory_order_relaxed), r->begin);
+	for (; c.leaf && c.key <= r->end; delta_next(&c)) {
+		size_t next = rank;
+		while (next < r->count && run_key(r, next) < c.key)
+			next++;
+		if (!entries_reserve(self, to, next - rank + 1))
 			return false;
+		gather_entries(to, r, rank, next);
+		if (c.value != LDB_NONE)
+			entries_add(to, c.key, c.value);
+		rank = next + (next < r->count && run_key(r, next) == c.key);
 	}
+	if (!entries_reserve(self, to, r->count - rank))
+		return false;
+	gather_entries(to, r, rank, r->count);
+	return true;
 }
 
 /* --- new runs --------------------------------------------------------------------------------- */

@@ -170,8 +170,15 @@ typedef struct {
 } entries;
 
 struct delta_rmi;
-/* False: no memory. */
-bool entries_add(struct delta_rmi *self, entries *to, ldb_key key, ldb_val value);
+/* Makes room for `more` of them; false: no memory. */
+bool entries_reserve(struct delta_rmi *self, entries *e, size_t more);
+
+static inline void entries_add(entries *to, ldb_key key, ldb_val value)
+{
+	to->key[to->count] = key;
+	to->value[to->count++] = value;
+}
+
 void entries_free(struct delta_rmi *self, entries *e);
 /* A run for the keys begin..end of count entries; `shared` NULL: with a region of its own. NULL: no
  * memory. */
