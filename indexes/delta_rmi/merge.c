@@ -49,6 +49,8 @@ static bool gather(delta_rmi *self, entries *to, const run *r)
 {
 	delta_cursor c;
 	size_t rank = 0;
+	if (!entries_reserve(self, to, 2 * r->count)) /* rarely more */
+		return false;
 	delta_seek(&c, atomic_load_explicit(&r->region->frozen, memory_order_relaxed), r->begin);
 	for (; c.leaf && c.key <= r->end; delta_next(&c)) {
 		size_t next = rank;
