@@ -50,7 +50,7 @@ static void nap(void)
 static void *hooked_alloc(size_t bytes)
 {
 	delta_rmi *of = atomic_load(&hook.of);
-	if (!of || !of->merger.started || !pthread_equal(pthread_self(), of->merger.thread) ||
+	if (!of || !of->started || !pthread_equal(pthread_self(), of->thread) ||
 	    atomic_load(&hook.countdown) == 0 || atomic_fetch_sub(&hook.countdown, 1) != 1)
 		return ldb_alloc(bytes);
 	const fate what = atomic_load(&hook.fate);

@@ -1,15 +1,20 @@
 /*
- * The background threads' lives: one merges what is due, one frees what nobody can read any more
- * (reclaim.c).
+ * The background thread's life: it merges what is due, and frees what nobody can read any more.
  *
  * Regions that are due stand in a list without a lock; a writer never waits to put one there. What
  * could not be merged, for want of memory, is kept back until there is a new reason to wake.
+ *
+ * Between two passes the thread rests, so that work gathers. Were it to run for every region that
+ * is due, it would take the processor from a writer on the same one thousands of times in a second,
+ * and leave it cold caches each time.
  */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
 #include "delta_rmi.h"
+
+enum { REST_NS = 5000000 };
 
 void drmi_queue(delta_rmi *self, region *r, bool at_once)
 {
@@ -22,7 +27,7 @@ void drmi_queue(delta_rmi *self, region *r, bool at_once)
 	} while (!atomic_compare_exchange_weak_explicit(
 		&self->queue, &first, r, memory_order_release, memory_order_relaxed));
 	if (!first)
-		sem_post(&self->merger.wake);
+		sem_post(&self->wake);
 }
 
 /* The queue's regions, the first one first. */
@@ -87,77 +92,62 @@ static region *merge_list(delta_rmi *self, region *list, region *kept)
 static void *work(void *argument)
 {
 	delta_rmi *self = argument;
+	const struct timespec rest = {.tv_nsec = REST_NS};
 	region *kept = NULL;
 	while (!atomic_load_explicit(&self->stop, memory_order_acquire)) {
-		const uint64_t asked =
-			atomic_load_explicit(&self->merger.asked, memory_order_acquire);
+		const uint64_t asked = atomic_load_explicit(&self->asked, memory_order_acquire);
+		const bool urgent =
+			asked != atomic_load_explicit(&self->served, memory_order_relaxed);
 		kept = merge_list(self, kept, NULL);
-		for (region *list; (list = take_queue(self));)
-			kept = merge_list(self, list, kept);
-		entries_free(self, &self->gathered);
-		atomic_store_explicit(&self->merger.served, asked, memory_order_release);
-		sem_wait(&self->merger.wake);
+		kept = merge_list(self, take_queue(self), kept);
+		if (urgent || drmi_has_garbage(self))
+			drmi_reclaim(self);
+		if (!atomic_load_explicit(&self->queue, memory_order_relaxed)) {
+			entries_free(self, &self->gathered);
+			atomic_store_explicit(&self->served, asked, memory_order_release);
+			sem_wait(&self->wake);
+		}
+		if (!urgent)
+			nanosleep(&rest, NULL);
 	}
 	/* Nothing is merged any more, but the dead are buried. */
 	merge_list(self, kept, NULL);
 	merge_list(self, take_queue(self), NULL);
+	entries_free(self, &self->gathered);
 	return NULL;
-}
-
-static bool start_worker(worker *w, void *(*life)(void *), delta_rmi *self)
-{
-	if (sem_init(&w->wake, 0, 0) != 0)
-		return false;
-	w->started = pthread_create(&w->thread, NULL, life, self) == 0;
-	if (!w->started)
-		sem_destroy(&w->wake);
-	return w->started;
-}
-
-static void join_worker(worker *w)
-{
-	if (!w->started)
-		return;
-	sem_post(&w->wake);
-	pthread_join(w->thread, NULL);
-	sem_destroy(&w->wake);
-	w->started = false;
 }
 
 ldb_status drmi_start(delta_rmi *self, ldb_error *err)
 {
-	if (start_worker(&self->reclaimer, drmi_reclaim, self) &&
-	    start_worker(&self->merger, work, self))
+	int why = sem_init(&self->wake, 0, 0) ? errno : 0;
+	if (!why) {
+		why = pthread_create(&self->thread, NULL, work, self);
+		self->started = why == 0;
+		if (why)
+			sem_destroy(&self->wake);
+	}
+	if (!why)
 		return LDB_OK;
-	const int why = errno;
 	return ldb_fail(err, LDB_OOM, "allow more threads (ulimit -u)",
 			"delta_rmi: background thread", "not started: %s", strerror(why));
 }
 
-void drmi_stop_merging(delta_rmi *self)
+void drmi_stop(delta_rmi *self)
 {
+	if (!self->started)
+		return;
 	atomic_store_explicit(&self->stop, true, memory_order_release);
-	join_worker(&self->merger);
+	sem_post(&self->wake);
+	pthread_join(self->thread, NULL);
+	sem_destroy(&self->wake);
 }
 
-void drmi_stop_reclaiming(delta_rmi *self)
-{
-	join_worker(&self->reclaimer);
-	drmi_free_garbage(self);
-}
-
-/* Waits until a thread has gone once through all that there was to do. */
-static void await(worker *w)
-{
-	const struct timespec t = {.tv_nsec = 50000};
-	const uint64_t ticket = atomic_fetch_add(&w->asked, 1) + 1;
-	sem_post(&w->wake);
-	while (atomic_load_explicit(&w->served, memory_order_acquire) < ticket)
-		nanosleep(&t, NULL);
-}
-
+/* Waits until the thread has found nothing left to do. */
 void drmi_settle(delta_rmi *self)
 {
-	await(&self->merger);
-	await(&self->reclaimer);
+	const struct timespec t = {.tv_nsec = 50000};
+	const uint64_t ticket = atomic_fetch_add(&self->asked, 1) + 1;
+	sem_post(&self->wake);
+	while (atomic_load_explicit(&self->served, memory_order_acquire) < ticket)
+		nanosleep(&t, NULL);
 }

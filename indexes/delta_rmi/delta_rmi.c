@@ -389,12 +389,12 @@ static bool build_parts(delta_rmi *self, const ldb_key *keys, size_t n)
 static void delta_rmi_destroy(void *self)
 {
 	delta_rmi *index = self;
-	drmi_stop_merging(index);
+	drmi_stop(index);
 	if (atomic_load(&index->top))
 		drmi_retire_all(index);
 	else
 		drmi_give(index, index->shared, sizeof *index->shared);
-	drmi_stop_reclaiming(index);
+	drmi_free_garbage(index);
 	ldb_free(index, sizeof *index);
 }
 

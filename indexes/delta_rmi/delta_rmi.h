@@ -61,14 +61,6 @@ typedef struct {
 #define TOP_HEAD 64 /* bytes before the first of them */
 _Static_assert(sizeof(top) <= TOP_HEAD, "the parts begin behind it");
 
-/* What the background threads have been asked for, and what they have done of it. */
-typedef struct {
-	pthread_t thread;
-	bool started;
-	sem_t wake;
-	_Atomic uint64_t asked, served;
-} worker;
-
 enum { GARBAGE_NODE, GARBAGE_DELTA, GARBAGE_RUN, GARBAGE_PIECE, GARBAGE_TOP, GARBAGE_REGION };
 #define GARBAGE_KINDS 6
 
@@ -83,13 +75,15 @@ struct delta_rmi {
 
 	/* background.c */
 	_Atomic(region *) queue; /* regions to merge, the last one first */
-	worker merger;
+	pthread_t thread;
+	bool started;
+	sem_t wake;
 	_Atomic bool stop;
+	_Atomic uint64_t asked, served; /* times that all work was asked for, and done */
 
 	/* reclaim.c */
 	_Atomic size_t held_bytes, garbage_bytes;
 	_Atomic(garbage *) garbage[GARBAGE_KINDS];
-	worker reclaimer;
 
 	/* merge.c: entries gathered for new runs */
 	entries gathered;
@@ -104,8 +98,10 @@ void drmi_enter(void);
 void drmi_leave(delta_rmi *self);
 /* Frees what `link` is in when no reader can reach it any more. It is unlinked already. */
 void drmi_retire(delta_rmi *self, int kind, garbage *link);
-/* The thread that frees. */
-void *drmi_reclaim(void *self);
+/* Is there so much of it that it is worth waiting for readers? */
+bool drmi_has_garbage(delta_rmi *self);
+/* Waits until nobody can read what is garbage now, and frees it. */
+void drmi_reclaim(delta_rmi *self);
 /* Frees all garbage at once; no reader is left. */
 void drmi_free_garbage(delta_rmi *self);
 
@@ -197,10 +193,9 @@ void drmi_retire_all(delta_rmi *self);
 void drmi_queue(delta_rmi *self, region *r, bool at_once);
 /* By the background thread, between two pieces of work: rests as long as `duty` asks for. */
 void drmi_pace(delta_rmi *self);
-/* Starts both threads. What was started is stopped by the next two. */
+/* Starts the background thread. */
 ldb_status drmi_start(delta_rmi *self, ldb_error *err);
-void drmi_stop_merging(delta_rmi *self);
-void drmi_stop_reclaiming(delta_rmi *self);
+void drmi_stop(delta_rmi *self);
 void drmi_settle(delta_rmi *self);
 
 #endif

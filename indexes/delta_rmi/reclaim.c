@@ -2,9 +2,8 @@
  * Memory, and when it can be freed. Readers are inside read-side sections of user-space RCU in its
  * "bulletproof" flavour: a thread registers itself when it first reads, so that an index needs not
  * be told of threads, and a section costs a few instructions (where the kernel has membarrier).
- * What was unlinked is put on a list. A thread of its own takes the lists, waits until every
- * section that was open has been closed, and frees: it mostly sleeps. Merging goes on meanwhile,
- * and memory is freed even while merging stands still.
+ * What was unlinked is put on a list. The background thread takes the lists, waits until every
+ * section that was open has been closed, and frees.
  *
  * ThreadSanitizer knows nothing of RCU's order of events and is told.
  */
@@ -44,7 +43,7 @@ void drmi_enter(void)
 
 void drmi_leave(delta_rmi *self)
 {
-	BEFORE(&self->reclaimer);
+	BEFORE(&self->garbage);
 	urcu_bp_read_unlock();
 }
 
@@ -93,25 +92,22 @@ static void free_one(delta_rmi *self, int kind, garbage *link)
 	}
 }
 
-/* So much may lie about before it is worth waiting for readers. */
-static size_t tolerated(const delta_rmi *self)
+bool drmi_has_garbage(delta_rmi *self)
 {
 	const size_t held = atomic_load_explicit(&self->held_bytes, memory_order_relaxed);
-	return ((size_t)64 << 10) + held / 64;
+	return atomic_load_explicit(&self->garbage_bytes, memory_order_relaxed) >=
+	       ((size_t)64 << 10) + held / 64;
 }
 
 void drmi_retire(delta_rmi *self, int kind, garbage *link)
 {
-	const size_t bytes = garbage_size(kind, link), most = tolerated(self);
+	const size_t bytes = garbage_size(kind, link);
 	garbage *first = atomic_load_explicit(&self->garbage[kind], memory_order_relaxed);
 	do {
 		link->next = first;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&self->garbage[kind], &first, link, memory_order_release, memory_order_relaxed));
-	const size_t before =
-		atomic_fetch_add_explicit(&self->garbage_bytes, bytes, memory_order_relaxed);
-	if (before < most && before + bytes >= most && self->reclaimer.started)
-		sem_post(&self->reclaimer.wake);
+	atomic_fetch_add_explicit(&self->garbage_bytes, bytes, memory_order_relaxed);
 }
 
 /* Takes all lists; is there anything on them? */
@@ -144,20 +140,12 @@ void drmi_free_garbage(delta_rmi *self)
 		free_taken(self, taken);
 }
 
-void *drmi_reclaim(void *argument)
+void drmi_reclaim(delta_rmi *self)
 {
-	delta_rmi *self = argument;
 	garbage *taken[GARBAGE_KINDS];
-	while (!atomic_load_explicit(&self->stop, memory_order_acquire)) {
-		const uint64_t asked =
-			atomic_load_explicit(&self->reclaimer.asked, memory_order_acquire);
-		while (take_garbage(self, taken)) {
-			urcu_bp_synchronize_rcu();
-			AFTER(&self->reclaimer);
-			free_taken(self, taken);
-		}
-		atomic_store_explicit(&self->reclaimer.served, asked, memory_order_release);
-		sem_wait(&self->reclaimer.wake);
-	}
-	return NULL;
+	if (!take_garbage(self, taken))
+		return;
+	urcu_bp_synchronize_rcu();
+	AFTER(&self->garbage);
+	free_taken(self, taken);
 }
