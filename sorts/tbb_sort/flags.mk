@@ -1,0 +1,1 @@
+LIBS_tbb_sort = -ltbb

@@ -1,0 +1,1 @@
+LIBS_vqsort = -lhwy_contrib -lhwy
