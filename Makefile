@@ -196,6 +196,10 @@ pareto: all ## size against latency: each index in a row of sizes, at 10M keys (
 bench-q6: all ## TPC-H's Q6: scan, B+-trees, learned paths, DuckDB (about two minutes)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/q6.ini
 
+.PHONY: bench-sort
+bench-sort: all ## sorts at 10M and 100M keys, by distribution, order and threads (about 20 minutes)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/sort.ini
+
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini

@@ -141,6 +141,8 @@ const ldb_generator ldb_generators[] = {
 	{"fb_like", gen_fb_like},
 	{"osm_like", gen_osm_like},
 	{"wiki_like", gen_wiki_like},
+	{"zipf", gen_zipf},
+	{"thousand_keys", gen_thousand_keys},
 	{"all_equal", gen_all_equal},
 	{"two_keys", gen_two_keys},
 	{"outlier_low", gen_outlier_low},

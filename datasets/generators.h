@@ -12,6 +12,7 @@
 #ifndef GENERATORS_H
 #define GENERATORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,10 @@ void gen_books_like(ldb_key *keys, size_t n, uint64_t seed);
 void gen_fb_like(ldb_key *keys, size_t n, uint64_t seed);
 void gen_osm_like(ldb_key *keys, size_t n, uint64_t seed);
 void gen_wiki_like(ldb_key *keys, size_t n, uint64_t seed);
+
+/* repeated.c */
+void gen_zipf(ldb_key *keys, size_t n, uint64_t seed);
+void gen_thousand_keys(ldb_key *keys, size_t n, uint64_t seed);
 
 /* adversarial.c */
 void gen_all_equal(ldb_key *keys, size_t n, uint64_t seed);

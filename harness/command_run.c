@@ -242,6 +242,15 @@ static int run_plan(const arguments *a, const ldb_plan *plan, int argc, char **a
 	return status == LDB_OK ? finish(dir, &outcome, &err) : ldb_complain(&err);
 }
 
+/* The modes of what is to be verified. */
+static const char *every_mode(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strncmp(argv[i], "--sort", 6) == 0)
+			return "keys,pairs";
+	return "independent,chained,batched";
+}
+
 static int conduct_command(int argc, char **argv, bool verify)
 {
 	arguments a = {.shard = 1, .shards = 1, .verify = verify};
@@ -253,8 +262,7 @@ static int conduct_command(int argc, char **argv, bool verify)
 	memcpy(copy, argv, (size_t)argc * sizeof *copy);
 	/* Verification asks in every mode unless told otherwise. */
 	if (verify)
-		a.settings[a.setting_count++] =
-			(ldb_setting){"mode", "independent,chained,batched"};
+		a.settings[a.setting_count++] = (ldb_setting){"mode", every_mode(argc, argv)};
 	int code = LDB_EXIT_USAGE;
 	if (parse(argc, argv, &a) == 0) {
 		ldb_status status =

@@ -464,10 +464,10 @@ static void note_disturbance(conduct *c, const ldb_point *at, const ldb_reply *r
 			     size_t size)
 {
 	const long cpus = ldb_cpu_count();
-	if (at->threads > (size_t)cpus) {
+	if (at->threads > (size_t)cpus)
 		add_note(note, size, "cpus=%ld", cpus);
+	if (at->threads > (size_t)cpus || (at->threads > 1 && c->kind->threads_of_its_own))
 		return;
-	}
 	const double share = reply->own_cpu_ns / (reply->elapsed_ns * (double)at->threads);
 	if (share < 0.9) {
 		add_note(note, size, "stolen=%.0f%%", 100 * (1 - share));

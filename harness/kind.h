@@ -1,7 +1,7 @@
 /*
  * Kinds of work. The conductor and the worker know stages, rounds, processes and rows; what is done
- * in a pass is known by one file per kind: reads.c (lookups), mixed.c (streams of operations), q6.c
- * (TPC-H's Q6).
+ * in a pass is known by one file per kind: reads.c (lookups), mixed.c (streams of operations),
+ * sorting.c (sorts), q6.c (TPC-H's Q6).
  *
  * A kind makes its inputs once per stage, before workers are forked: they see them, and what is
  * drawn later, through shared memory. It says what a pass must answer, and does the worker's side:
@@ -56,6 +56,8 @@ typedef struct ldb_kind {
 	size_t first_ops;
 	/* Each pass begins anew: nothing to calibrate or to warm up. */
 	bool builds_anew;
+	/* Competitors start their threads themselves, and these may wait for each other. */
+	bool threads_of_its_own;
 	/* The checksum that a pass must return. */
 	uint64_t (*expected)(const ldb_inputs *in, const ldb_command *c, const ldb_reply *reply);
 
@@ -69,7 +71,7 @@ typedef struct ldb_kind {
 	void (*pass)(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply);
 } ldb_kind;
 
-extern const ldb_kind ldb_reads, ldb_mixed, ldb_selections;
+extern const ldb_kind ldb_reads, ldb_mixed, ldb_sorting, ldb_selections;
 
 /* The kind of an experiment. */
 const ldb_kind *ldb_kind_of(const ldb_experiment *e);

@@ -18,7 +18,8 @@ void ldb_pin_from(size_t first)
 	ldb_pin(0);
 }
 
-void ldb_pin(size_t i)
+/* Adds the i-th last of the CPUs that this process was given; counted from the worker's first. */
+static bool add_cpu(size_t i, cpu_set_t *set)
 {
 	static cpu_set_t allowed;
 	static bool known;
@@ -26,17 +27,33 @@ void ldb_pin(size_t i)
 		known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
 	size_t count = (size_t)CPU_COUNT(&allowed);
 	if (!known || !count)
-		return;
+		return false;
 	size_t skip = count - 1 - (i + first_cpu) % count;
 	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &allowed) || skip-- > 0)
 			continue;
-		cpu_set_t one;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-		return;
+		CPU_SET(cpu, set);
+		return true;
 	}
+	return false;
+}
+
+void ldb_pin(size_t i)
+{
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	if (add_cpu(i, &one))
+		pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+}
+
+void ldb_pin_several(size_t count)
+{
+	cpu_set_t some;
+	CPU_ZERO(&some);
+	for (size_t i = 0; i < count; i++)
+		if (!add_cpu(i, &some))
+			return;
+	pthread_setaffinity_np(pthread_self(), sizeof some, &some);
 }
 
 /* Where the threads of a pass wait: first until each has been started (or sent home, when one

@@ -28,6 +28,8 @@ void ldb_check_hidden_threads(size_t threads, ldb_reply *reply);
 
 /* Pins this thread to the i-th last of the CPUs it may use, counted from the worker's first. */
 void ldb_pin(size_t i);
+/* Lets this thread, and those it starts, have the first `count` of these CPUs. */
+void ldb_pin_several(size_t count);
 void ldb_pin_from(size_t first_cpu);
 
 #endif

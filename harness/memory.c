@@ -245,6 +245,11 @@ size_t ldb_alloc_peak(void)
 	return atomic_load(&state.peak);
 }
 
+void ldb_alloc_reset_peak(void)
+{
+	atomic_store(&state.peak, atomic_load(&state.held));
+}
+
 uint64_t ldb_alloc_calls(void)
 {
 	return atomic_load(&state.calls);

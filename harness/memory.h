@@ -36,6 +36,8 @@ void ldb_alloc_setup(ldb_pages pages, size_t limit_bytes);
 /* Bytes requested and not yet freed; the most there ever were since setup. */
 size_t ldb_alloc_held(void);
 size_t ldb_alloc_peak(void);
+/* From now on the peak counts from what is held. */
+void ldb_alloc_reset_peak(void);
 /* Bytes that this process got by malloc and not by ldb_alloc; SIZE_MAX where unknown. */
 size_t ldb_alloc_foreign(void);
 /* The nth ldb_alloc from now (1 = the next) fails, once; 0: none does. */

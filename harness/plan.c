@@ -15,7 +15,8 @@
 #include "names.h"
 #include "progress.h"
 
-static const char *const mode_names[] = {"independent", "chained", "batched", "mixed"};
+static const char *const mode_names[] = {"independent", "chained", "batched",
+					 "mixed",       "keys",    "pairs"};
 
 const char *ldb_mode_name(ldb_mode mode)
 {
@@ -27,10 +28,14 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	{"dataset", "D,..", "catalog names, SOSD files, tpch:TABLE.COLUMN@SF", false},
 	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)", false},
 	{"workload", "W,..",
-	 "uniform, zipf:0.99, mix50, ycsb-a, .. (`ldbench list workloads`; default uniform)", true},
-	{"mode", "M,..", "independent, chained, batched; operations are always mixed", false},
+	 "uniform, zipf:0.99, mix50, ycsb-a, .. (`ldbench list workloads`; default uniform; "
+	 "sorts: shuffled)",
+	 true},
+	{"mode", "M,..",
+	 "independent, chained, batched; operations are always mixed; sorts: keys, pairs", false},
 	{"pages", "P,..", "4k, thp, huge", false},
-	{"threads", "N,..", "threads that look up at the same time", true},
+	{"threads", "N,..", "threads that look up at the same time; sorts: threads of the sort",
+	 true},
 	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64", true},
 	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)", true},
 	{"ops", "N",
@@ -54,7 +59,7 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64", false},
 	{"optional", "yes|no", "leave the experiment out where its data isn't there (default no)",
 	 true},
-	{"sort", "A,..", "sorts that compete (`ldbench list sorts`)", true},
+	{"sort", "A,..", "sorts that compete (`ldbench list sorts`)", false},
 	{"join", "A,..", "joins that compete (`ldbench list joins`)", true},
 	{"q6", "A,..", "paths of TPC-H's Q6 that compete (`ldbench list q6`)", true},
 	{"experiment", "NAME", "name in the CSV (default: the section's)", true},
@@ -202,7 +207,8 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 		const char *name;
 		size_t *count;
 	} lists[] = {
-		{"index", &e->competitor_count},  {"q6", &e->competitor_count},
+		{"index", &e->competitor_count},  {"sort", &e->competitor_count},
+		{"q6", &e->competitor_count},
 		{"dataset", &e->dataset_count},   {"size", &e->size_count},
 		{"workload", &e->workload_count}, {"mode", &e->mode_count},
 		{"pages", &e->page_count},        {"threads", &e->thread_count},
@@ -218,7 +224,8 @@ static const char *mode_remedy(const char *word)
 {
 	static char text[96];
 	const char *near = ldb_nearest(word, mode_names, LDB_MODES);
-	snprintf(text, sizeof text, "%s%s%sknown: independent, chained, batched, mixed",
+	snprintf(text, sizeof text,
+		 "%s%s%sknown: independent, chained, batched, mixed, keys, pairs",
 		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	return text;
 }
@@ -318,7 +325,7 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 				  "out of range or not of that kind; see "
 				  "`ldbench run --help`",
 				  err);
-	if (strcmp(name, "sort") == 0 || strcmp(name, "join") == 0)
+	if (strcmp(name, "join") == 0)
 		return bad(at, name, value, "this build has none of that kind", err);
 	size_t *count = list_count(e, name);
 	if (!count && more)
@@ -342,8 +349,6 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 
 static const ldb_experiment defaults = {
 	.experiment = "run",
-	.workloads = {{.kind = LDB_UNIFORM, .name = "uniform"}},
-	.workload_count = 1,
 	.pages = {LDB_PAGES_THP},
 	.page_count = 1,
 	.threads = {1},
@@ -533,9 +538,11 @@ size_t ldb_reference(const ldb_experiment *e)
 	for (size_t i = 0; i < e->competitor_count; i++)
 		if (*e->reference && strcmp(e->competitors[i].name, e->reference) == 0)
 			return i;
-	/* Without a wish: the B-tree, then any non-learned one, then the first. */
-	for (size_t i = 0; i < e->competitor_count; i++)
-		if (strcmp(e->competitors[i].name, "btree") == 0)
+	/* Without a wish: the family's usual one, then any non-learned one, then the first. */
+	static const char *const usual[LDB_FAMILIES] = {[LDB_INDEX] = "btree",
+							[LDB_SORT] = "vqsort"};
+	for (size_t i = 0; i < e->competitor_count && usual[e->family]; i++)
+		if (strcmp(e->competitors[i].name, usual[e->family]) == 0)
 			return i;
 	for (size_t i = 0; i < e->competitor_count; i++)
 		if (!(e->competitors[i].flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
@@ -568,7 +575,7 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 {
 	if (!e->competitor_count)
 		return ldb_fail(err, LDB_INVALID, "name at least one, like --index btree,rmi",
-				e->experiment, "no --index given");
+				e->experiment, "no --index and no --sort given");
 	e->competitors = calloc(e->competitor_count, sizeof *e->competitors);
 	if (!e->competitors)
 		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
@@ -597,9 +604,51 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 			"reference", "'%s' is not among the competitors", e->reference);
 }
 
+/* The workload and the mode that are meant where none is given. */
+static void fill_in(ldb_experiment *e)
+{
+	static const ldb_workload uniform = {.kind = LDB_UNIFORM, .name = "uniform"},
+				  shuffled = {.kind = LDB_SHUFFLED, .name = "shuffled"};
+	if (!e->workload_count)
+		e->workloads[e->workload_count++] = e->family == LDB_SORT ? shuffled : uniform;
+	if (!e->mode_count)
+		e->modes[e->mode_count++] = e->family == LDB_SORT ? LDB_KEYS
+					    : e->workloads[0].kind == LDB_OPERATIONS
+						    ? LDB_MIXED
+						    : LDB_INDEPENDENT;
+}
+
+/* Sorts have workloads and modes of their own. */
+static ldb_status check_family(const ldb_experiment *e, ldb_error *err)
+{
+	const bool sorts = e->family == LDB_SORT;
+	for (size_t i = 0; i < e->workload_count; i++) {
+		const ldb_workload *w = &e->workloads[i];
+		const bool fits = sorts ? ldb_workload_is_order(w)
+					: ldb_workload_is_reads(w) || w->kind == LDB_OPERATIONS;
+		if (!fits)
+			return ldb_fail(err, LDB_INVALID,
+					sorts ? "use shuffled, sorted or reversed"
+					      : "`ldbench list workloads` says what each is for",
+					"--workload", "'%s' is none of %s", w->name,
+					sorts ? "a sort" : "an index");
+	}
+	for (size_t i = 0; i < e->mode_count; i++)
+		if ((e->modes[i] == LDB_KEYS || e->modes[i] == LDB_PAIRS) != sorts)
+			return ldb_fail(err, LDB_INVALID,
+					sorts ? "use keys or pairs"
+					      : "use independent, chained or batched",
+					"--mode", "'%s' is none of %s", ldb_mode_name(e->modes[i]),
+					sorts ? "a sort" : "an index");
+	return LDB_OK;
+}
+
 /* Operations are one mode, lookups the three others; an experiment has either. */
 static ldb_status settle_modes(ldb_experiment *e, ldb_error *err)
 {
+	fill_in(e);
+	if (check_family(e, err) != LDB_OK)
+		return LDB_INVALID;
 	const bool mixed = e->workloads[0].kind == LDB_OPERATIONS;
 	for (size_t i = 1; i < e->workload_count; i++)
 		if ((e->workloads[i].kind == LDB_OPERATIONS) != mixed)
@@ -607,8 +656,6 @@ static ldb_status settle_modes(ldb_experiment *e, ldb_error *err)
 					e->experiment, "'%s' changes the index, '%s' only reads it",
 					e->workloads[mixed ? 0 : i].name,
 					e->workloads[mixed ? i : 0].name);
-	if (!e->mode_count)
-		e->modes[e->mode_count++] = mixed ? LDB_MIXED : LDB_INDEPENDENT;
 	for (size_t i = 0; i < e->mode_count; i++)
 		if ((e->modes[i] == LDB_MIXED) != mixed)
 			return ldb_fail(err, LDB_INVALID,

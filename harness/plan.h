@@ -20,7 +20,15 @@
 #include "registry.h"
 #include "workload.h"
 
-typedef enum { LDB_INDEPENDENT, LDB_CHAINED, LDB_BATCHED, LDB_MIXED, LDB_MODES } ldb_mode;
+typedef enum {
+	LDB_INDEPENDENT,
+	LDB_CHAINED,
+	LDB_BATCHED,
+	LDB_MIXED,
+	LDB_KEYS,
+	LDB_PAIRS,
+	LDB_MODES
+} ldb_mode;
 const char *ldb_mode_name(ldb_mode mode);
 
 enum { LDB_MAX_LIST = 64 };

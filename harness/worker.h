@@ -14,12 +14,13 @@ typedef enum { LDB_BUILD, LDB_VERIFY, LDB_PASS } ldb_command_kind;
 
 typedef struct {
 	ldb_command_kind kind;
-	ldb_mode mode;       /* VERIFY, PASS */
-	size_t set;          /* VERIFY, PASS: reads: number of the query set */
-	size_t threads, ops; /* PASS: ops per thread */
-	size_t warm_ops;     /* PASS: untimed lookups of each thread before */
-	size_t round;        /* PASS: chooses the counter group */
-	bool validate;       /* BUILD: check the invariants too, however long that takes */
+	ldb_mode mode;           /* VERIFY, PASS */
+	size_t set;              /* VERIFY, PASS: reads: number of the query set */
+	ldb_workload_kind order; /* VERIFY, PASS: sorts: of the input */
+	size_t threads, ops;     /* PASS: ops per thread */
+	size_t warm_ops;         /* PASS: untimed lookups of each thread before */
+	size_t round;            /* PASS: chooses the counter group */
+	bool validate;           /* BUILD: check the invariants too, however long that takes */
 } ldb_command;
 
 typedef struct {

@@ -18,12 +18,15 @@ static const struct {
 	[LDB_UNIFORM] = {"uniform", NULL, 0, 0, 0, "present keys, each rank alike"},
 	[LDB_ZIPF] = {"zipf", "theta", 0.99, 0, 5,
 		      "present keys by Zipf's law (0.99), popular ones scattered"},
-	[LDB_SORTED] = {"sorted", NULL, 0, 0, 0, "present keys in ascending order"},
+	[LDB_SORTED] = {"sorted", NULL, 0, 0, 0,
+			"present keys in ascending order; sorts: input in order"},
 	[LDB_HOT] = {"hot", "percent", 1, 0, 100,
 		     "90 % of lookups in that contiguous percent of the keys (1)"},
 	[LDB_ABSENT] = {"absent", "percent", 50, 0, 100,
 			"that share of absent keys (50), each gap alike"},
 	[LDB_LOWER_BOUND] = {"lower_bound", NULL, 0, 0, 0, "keys between their neighbours"},
+	[LDB_SHUFFLED] = {"shuffled", NULL, 0, 0, 0, "sorts: input in random order"},
+	[LDB_REVERSED] = {"reversed", NULL, 0, 0, 0, "sorts: input in descending order"},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds, MOST_NAMES = 64 };
 
@@ -90,6 +93,16 @@ ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *er
 	else
 		snprintf(out->name, sizeof out->name, "%s", name);
 	return LDB_OK;
+}
+
+bool ldb_workload_is_order(const ldb_workload *w)
+{
+	return w->kind == LDB_SHUFFLED || w->kind == LDB_SORTED || w->kind == LDB_REVERSED;
+}
+
+bool ldb_workload_is_reads(const ldb_workload *w)
+{
+	return w->kind < LDB_SHUFFLED;
 }
 
 void ldb_workloads_list(FILE *to)

@@ -10,6 +10,8 @@
  * absent[:percent]  that share (default 50) of absent keys, each gap alike, the others uniform
  * lower_bound   keys between their neighbours: each rank alike, then uniform in (key[r-1], key[r]]
  *
+ * Of a sort, the workload is the order of its input: shuffled, sorted, reversed.
+ *
  * Further workloads are mixes of operations that change the index: stream.h.
  *
  * An ordered index answers lower bound, a hash table get; both kinds of answers are known here.
@@ -30,6 +32,8 @@ typedef enum {
 	LDB_HOT,
 	LDB_ABSENT,
 	LDB_LOWER_BOUND,
+	LDB_SHUFFLED,
+	LDB_REVERSED,
 	LDB_OPERATIONS, /* a stream of them, by a mix: stream.h */
 } ldb_workload_kind;
 
@@ -41,6 +45,9 @@ typedef struct {
 } ldb_workload;
 
 ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *err);
+/* Is it one that a sort can have? One that asks for keys? */
+bool ldb_workload_is_order(const ldb_workload *w);
+bool ldb_workload_is_reads(const ldb_workload *w);
 /* One line each, for `ldbench list workloads`. */
 void ldb_workloads_list(FILE *to);
 

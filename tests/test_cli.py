@@ -240,6 +240,63 @@ class Liars(Temporary):
         self.assertGreaterEqual(float(row["elapsed_ns"]), 50e6)
         self.assertIn("repeats=", row["note"])
 
+    def sort(self, names, *more, code=0, reps="2"):
+        done = ldbench("run", "--sort", names, "--dataset", "uniform_sparse,thousand_keys",
+                       "--size", "3K", "--reps", reps, "--pass-ms", "1", "--out", self.out, *more)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return rows(self.out)
+
+    def test_sorts(self):
+        """All orders, keys and pairs: a row each, with the keys' checksum and the memory taken."""
+        table = self.sort("vqsort,radix_sort,learned_sort", "--mode", "keys,pairs", "--workload",
+                          "shuffled,sorted,reversed")
+        self.assertEqual(len(table), 2 * 3 * 2 * 3 * 2)
+        for row in table:
+            self.assertEqual((row["family"], row["status"]), ("sort", "ok"), row["note"])
+            self.assertEqual(float(row["ops"]) % 3000, 0)
+            self.assertEqual(row["build_ns"], "")
+            self.assertEqual("reference=1" in row["note"], row["name"] == "vqsort")
+            if row["name"] == "radix_sort":
+                least = 3000 * (16 if row["mode"] == "pairs" else 8)
+                self.assertGreaterEqual(float(row["index_bytes"]), least)
+        for data in ("uniform_sparse", "thousand_keys"):
+            self.assertEqual(len({r["checksum"] for r in table if r["dataset"] == data}), 1)
+
+    def test_sorts_by_threads(self):
+        table = self.sort("vqsort,learned_sort", "--threads", "1,2", reps="1")
+        self.assertEqual({(r["name"], r["threads"]): r["status"] for r in table},
+                         {("vqsort", "1"): "ok", ("vqsort", "2"): "unsupported",
+                          ("learned_sort", "1"): "ok", ("learned_sort", "2"): "ok"})
+
+    def test_sorts_that_lie(self):
+        spoiled = {"sort_ends": "wrong", "sort_repeats": "wrong", "sort_gives_up": "oom"}
+        names = ",".join(f"{LIARS}/{n}.so" for n in spoiled)
+        table = self.sort(f"std_sort,{names}", code=1, reps="1")
+        for row in table:
+            self.assertEqual(row["status"], spoiled.get(row["name"], "ok"), row["note"])
+        shutil.rmtree(self.out)
+        table = self.sort(f"std_sort,{LIARS}/sort_swaps.so", "--mode", "keys,pairs", code=1,
+                          reps="1")
+        for row in table:
+            wrong = row["name"] == "sort_swaps" and row["mode"] == "pairs"
+            self.assertEqual(row["status"], "wrong" if wrong else "ok", row["note"])
+
+    def test_sorts_and_indexes_keep_apart(self):
+        for words, said in ((["--sort", "vqsort", "--workload", "uniform"], "use shuffled"),
+                            (["--sort", "vqsort", "--mode", "chained"], "use keys or pairs"),
+                            (["--index", "btree", "--workload", "shuffled"], "none of an index"),
+                            (["--index", "btree", "--mode", "pairs"], "none of an index"),
+                            (["--sort", "vqsrt"], "did you mean vqsort")):
+            done = ldbench("run", "--dataset", "uniform_sparse", "--out", self.out, *words)
+            self.assertEqual(done.returncode, 2, words)
+            self.assertIn(said, done.stderr)
+
+    def test_verify_sorts(self):
+        done = ldbench("verify", "--sort", "learned_sort,samplesort", "--dataset", "wiki_like",
+                       "--size", "20K")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("in 2 mode(s)"), 2, done.stdout)
+
     def test_operations_and_reads_keep_apart(self):
         for words, said in ((["--workload", "uniform,mix50"], "an experiment of its own"),
                             (["--workload", "mix50", "--mode", "chained"], "leave out --mode"),

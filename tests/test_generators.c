@@ -155,8 +155,9 @@ static void test_names(void **state)
 {
 	(void)state;
 	static const char *const names[] = {
-		"uniform_dense", "uniform_sparse", "normal",    "lognormal", "books_like",
-		"fb_like",       "osm_like",       "wiki_like", "all_equal", "two_keys",
+		"uniform_dense", "uniform_sparse", "normal",    "lognormal",
+		"books_like",    "fb_like",        "osm_like",  "wiki_like",
+		"zipf",          "thousand_keys",  "all_equal", "two_keys",
 		"outlier_low",   "outlier_high",   "staircase", "dense_gap",
 	};
 	size_t count = 0;
@@ -244,6 +245,8 @@ static void test_golden(void **state)
 		{"fb_like", 0x74864213f8bb7de9, 0x9fa6982965804670},
 		{"osm_like", 0xcf0314554a42873b, 0x25a9bbe56c672ae6},
 		{"wiki_like", 0x69c8e083fc6d8ad1, 0xafb304c296d941a5},
+		{"zipf", 0xabfee082aa455cff, 0x29941aa8f7789ddd},
+		{"thousand_keys", 0x72c693657ccec882, 0xd939dcaf99af12c9},
 		{"all_equal", 0xcc0730ebc854359f, 0xdc5fd5652c715a13},
 		{"two_keys", 0x50cb0b8b5c546b24, 0x6e10275e3ba6131d},
 		{"outlier_low", 0x5f2c41ea10fccda8, 0xc86a1ba2d498dc27},
@@ -638,32 +641,50 @@ static void test_dense_gap(void **state)
 	}
 }
 
+/* Counts of the values in sorted keys; returns how many there are, and the greatest count. */
+static size_t count_values(const ldb_key *keys, size_t n, size_t *greatest)
+{
+	size_t values = 0;
+	*greatest = 0;
+	for (size_t i = 0, from = 0; i < n; from = i, values++) {
+		while (i < n && keys[i] == keys[from])
+			i++;
+		*greatest = i - from > *greatest ? i - from : *greatest;
+	}
+	return values;
+}
+
+static void test_repeated(void **state)
+{
+	(void)state;
+	enum { N = 1000000 };
+	size_t greatest;
+	ldb_key *keys = make("thousand_keys", N, 1);
+	assert_int_equal(count_values(keys, N, &greatest), 1000);
+	assert_in_range(greatest, 1000, 1200); /* four deviations are 126 */
+	free(keys);
+	keys = make("zipf", N, 1);
+	/* The most frequent value has a share of one by the 2^20th harmonic number, 14.44. */
+	count_values(keys, N, &greatest);
+	assert_in_range(greatest, 0.98 * N / 14.44, 1.02 * N / 14.44);
+	free(keys);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_log_accuracy),
-		cmocka_unit_test(test_exp_accuracy),
-		cmocka_unit_test(test_quantile_accuracy),
-		cmocka_unit_test(test_detmath_golden),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_sorted),
-		cmocka_unit_test(test_seed),
-		cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_fixed_point),
-		cmocka_unit_test(test_scale_ends),
-		cmocka_unit_test(test_ks),
-		cmocka_unit_test(test_low_bytes),
-		cmocka_unit_test(test_fb_outliers),
-		cmocka_unit_test(test_books_skew),
-		cmocka_unit_test(test_wiki_duplicates),
-		cmocka_unit_test(test_wiki_waves),
-		cmocka_unit_test(test_osm_roughness),
-		cmocka_unit_test(test_hardness),
-		cmocka_unit_test(test_dense),
-		cmocka_unit_test(test_equal_and_two),
-		cmocka_unit_test(test_outliers),
-		cmocka_unit_test(test_staircase),
-		cmocka_unit_test(test_dense_gap),
+		cmocka_unit_test(test_repeated),       cmocka_unit_test(test_log_accuracy),
+		cmocka_unit_test(test_exp_accuracy),   cmocka_unit_test(test_quantile_accuracy),
+		cmocka_unit_test(test_detmath_golden), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_sorted),         cmocka_unit_test(test_seed),
+		cmocka_unit_test(test_golden),         cmocka_unit_test(test_fixed_point),
+		cmocka_unit_test(test_scale_ends),     cmocka_unit_test(test_ks),
+		cmocka_unit_test(test_low_bytes),      cmocka_unit_test(test_fb_outliers),
+		cmocka_unit_test(test_books_skew),     cmocka_unit_test(test_wiki_duplicates),
+		cmocka_unit_test(test_wiki_waves),     cmocka_unit_test(test_osm_roughness),
+		cmocka_unit_test(test_hardness),       cmocka_unit_test(test_dense),
+		cmocka_unit_test(test_equal_and_two),  cmocka_unit_test(test_outliers),
+		cmocka_unit_test(test_staircase),      cmocka_unit_test(test_dense_gap),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

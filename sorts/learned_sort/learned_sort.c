@@ -1,4 +1,4 @@
-/* The whole: from the scan for order to buckets written back (see learned_sort.h). */
+/* The whole: from the sample to buckets written back (see learned_sort.h). */
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -43,29 +43,6 @@ struct job {
 static size_t share(size_t n, size_t i, size_t count)
 {
 	return (size_t)((unsigned __int128)n * i / count);
-}
-
-/* --- in order already? ------------------------------------------------------------------------ */
-
-/* How many elements from the first on ascend. */
-LS_INLINE size_t ascending_run(const uint64_t *elements, size_t n, const size_t words)
-{
-	size_t i = 1;
-#if LS_AVX512
-	for (; words == 1 && i + 8 <= n; i += 8) {
-		if (_mm512_cmpgt_epu64_mask(_mm512_loadu_si512(elements + i - 1),
-					    _mm512_loadu_si512(elements + i)))
-			break;
-	}
-#endif
-	while (i < n && elements[(i - 1) * words] <= elements[i * words])
-		i++;
-	return i < n ? i : n;
-}
-
-static bool ascends(const uint64_t *elements, size_t n, size_t words)
-{
-	return (words == 1 ? ascending_run(elements, n, 1) : ascending_run(elements, n, 2)) == n;
 }
 
 /* --- learning --------------------------------------------------------------------------------- */
@@ -394,27 +371,6 @@ static bool sort_level(uint64_t *elements, size_t words, size_t n, size_t thread
 
 /* --- the plug-in ------------------------------------------------------------------------------ */
 
-/* Does each element have a smaller key than the one before, or also (keys only) the same? */
-static bool descends(const uint64_t *elements, size_t n, size_t words)
-{
-	size_t i = 1;
-	while (i < n && (elements[(i - 1) * words] > elements[i * words] ||
-			 (words == 1 && elements[i - 1] == elements[i])))
-		i++;
-	return i == n;
-}
-
-static void reverse(uint64_t *elements, size_t n, size_t words)
-{
-	for (size_t i = 0; i < n / 2; i++) {
-		for (size_t w = 0; w < words; w++) {
-			const uint64_t word = elements[i * words + w];
-			elements[i * words + w] = elements[(n - 1 - i) * words + w];
-			elements[(n - 1 - i) * words + w] = word;
-		}
-	}
-}
-
 static bool sort_few(uint64_t *elements, size_t n, size_t words)
 {
 	const size_t bytes = room_words(n, words) * sizeof *elements;
@@ -430,12 +386,8 @@ static bool sort_few(uint64_t *elements, size_t n, size_t words)
 
 static ldb_status sort(uint64_t *elements, size_t n, size_t words, size_t threads, ldb_error *err)
 {
-	if (n < 2 || ascends(elements, n, words))
+	if (n < 2 || ls_in_order(elements, n, words))
 		return LDB_OK;
-	if (descends(elements, n, words)) {
-		reverse(elements, n, words);
-		return LDB_OK;
-	}
 	if (threads > LS_MOST_THREADS)
 		threads = LS_MOST_THREADS;
 	if (n < LEAST ? sort_few(elements, n, words)

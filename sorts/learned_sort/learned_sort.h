@@ -1,7 +1,7 @@
 /*
  * learned_sort: one pass that partitions by a learned model, then SIMD sorting in the cache.
  *
- *   keys ---scan---> in order, or in reverse order: done
+ *   keys ---scan---> in order, or in reverse order: done (order.c)
  *     |
  *     | sample ----> heavy keys (heavy.c), and a model of all others (model.c)
  *     v
@@ -74,6 +74,11 @@ static inline size_t ls_round(size_t bytes)
 {
 	return (bytes + 63) & ~(size_t)63;
 }
+
+/* --- order.c: input that is in order already -------------------------------------------------- */
+
+/* True, and the elements ascend, where they ascended or descended before. Stable. */
+bool ls_in_order(uint64_t *elements, size_t n, size_t words);
 
 /* --- model.c: from keys to buckets ------------------------------------------------------------ */
 

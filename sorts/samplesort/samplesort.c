@@ -39,6 +39,7 @@ typedef struct {
 	uint64_t tree[MOST_SPLITTERS + 1]; /* from 1 on; children of i: 2i and 2i + 1 */
 	uint64_t splitter[MOST_SPLITTERS + 1];
 	unsigned levels;
+	size_t buckets;
 	size_t held[MOST_BUCKETS]; /* elements in a bucket's block */
 	uint64_t *block;           /* of all buckets */
 	uint16_t *owner;           /* of each full block in the array */
@@ -82,6 +83,7 @@ static void choose_splitters(state *s, const uint64_t *elements, size_t words, s
 	while (s->levels < 8 && n >> (s->levels + 1) >= LEAF_MEAN)
 		s->levels++;
 	const size_t splitters = ((size_t)1 << s->levels) - 1;
+	s->buckets = 2 * (splitters + 1);
 	const size_t samples = (splitters + 1) * OVERSAMPLING;
 	for (size_t i = 0; i < samples; i++)
 		s->sample[i] = elements[ldb_rng_below(&s->rng, n) * words];
@@ -128,7 +130,7 @@ INLINE size_t add(state *s, uint64_t *elements, const uint64_t *element, const s
 INLINE size_t collect(state *s, uint64_t *elements, const size_t words, size_t n)
 {
 	size_t blocks = 0, bucket[SIDE_BY_SIDE], i = 0;
-	memset(s->held, 0, sizeof s->held);
+	memset(s->held, 0, s->buckets * sizeof *s->held);
 	for (; i + SIDE_BY_SIDE <= n; i += SIDE_BY_SIDE) {
 		classify(s, elements + i * words, words, SIDE_BY_SIDE, bucket);
 		/* A block may overwrite the elements from i on: no more than one can be written,
@@ -152,9 +154,9 @@ INLINE void permute(state *s, uint64_t *elements, const size_t words, const size
 {
 	enum { WORDS = 2 * BLOCK };
 	size_t next[MOST_BUCKETS];
-	memcpy(next, first, sizeof next);
-	for (size_t b = 0; b < MOST_BUCKETS; b++) {
-		const size_t end = b + 1 < MOST_BUCKETS ? first[b + 1] : first[b];
+	memcpy(next, first, s->buckets * sizeof *next);
+	for (size_t b = 0; b + 1 < s->buckets; b++) { /* then those of the last are, too */
+		const size_t end = first[b + 1];
 		while (next[b] < end) {
 			const size_t at = next[b], owner = s->owner[at];
 			if (owner == b) {
@@ -173,28 +175,30 @@ INLINE void permute(state *s, uint64_t *elements, const size_t words, const size
 	}
 }
 
-/* Distributes; bucket b then is elements [start[b], start[b + 1]). */
-INLINE void partition(state *s, uint64_t *elements, const size_t words, size_t n, size_t *start)
+/* Distributes; bucket b then is elements [start[b], start[b + 1]). How many buckets there are. */
+INLINE size_t partition(state *s, uint64_t *elements, const size_t words, size_t n, size_t *start)
 {
-	size_t first[MOST_BUCKETS], full[MOST_BUCKETS] = {0};
+	size_t first[MOST_BUCKETS], full[MOST_BUCKETS];
 	choose_splitters(s, elements, words, n);
+	memset(full, 0, s->buckets * sizeof *full);
 	const size_t blocks = collect(s, elements, words, n);
 	for (size_t i = 0; i < blocks; i++)
 		full[s->owner[i]]++;
 	start[0] = 0;
-	for (size_t b = 0, at = 0; b < MOST_BUCKETS; b++) {
+	for (size_t b = 0, at = 0; b < s->buckets; b++) {
 		first[b] = at;
 		at += full[b];
 		start[b + 1] = start[b] + full[b] * BLOCK + s->held[b];
 	}
 	permute(s, elements, words, first);
-	for (size_t b = MOST_BUCKETS; b-- > 0;) { /* never to the left: what is there has moved */
+	for (size_t b = s->buckets; b-- > 0;) { /* never to the left: what is there has moved */
 		uint64_t *to = elements + start[b] * words;
 		memmove(to, elements + first[b] * BLOCK * words,
 			full[b] * BLOCK * words * sizeof *to);
 		memcpy(to + full[b] * BLOCK * words, s->block + b * BLOCK * words,
 		       s->held[b] * words * sizeof *to);
 	}
+	return s->buckets;
 }
 
 INLINE void sort_words(state *s, uint64_t *elements, const size_t words, size_t n);
@@ -216,9 +220,9 @@ INLINE void sort_words(state *s, uint64_t *elements, const size_t words, size_t 
 		return;
 	}
 	size_t start[MOST_BUCKETS + 1];
-	partition(s, elements, words, n, start);
+	const size_t buckets = partition(s, elements, words, n, start);
 	/* A splitter is an element, so its bucket isn't empty and all others are smaller than n. */
-	for (size_t b = 0; b < MOST_BUCKETS; b += 2) {
+	for (size_t b = 0; b < buckets; b += 2) {
 		uint64_t *bucket = elements + start[b] * words;
 		if (words == 1)
 			sort_key_words(s, bucket, start[b + 1] - start[b]);
