@@ -207,12 +207,11 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 		const char *name;
 		size_t *count;
 	} lists[] = {
-		{"index", &e->competitor_count},  {"sort", &e->competitor_count},
-		{"q6", &e->competitor_count},
-		{"dataset", &e->dataset_count},   {"size", &e->size_count},
-		{"workload", &e->workload_count}, {"mode", &e->mode_count},
-		{"pages", &e->page_count},        {"threads", &e->thread_count},
-		{"payload", &e->payload_count},
+		{"index", &e->competitor_count}, {"sort", &e->competitor_count},
+		{"q6", &e->competitor_count},    {"dataset", &e->dataset_count},
+		{"size", &e->size_count},        {"workload", &e->workload_count},
+		{"mode", &e->mode_count},        {"pages", &e->page_count},
+		{"threads", &e->thread_count},   {"payload", &e->payload_count},
 	};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		if (strcmp(lists[i].name, name) == 0)
@@ -539,8 +538,8 @@ size_t ldb_reference(const ldb_experiment *e)
 		if (*e->reference && strcmp(e->competitors[i].name, e->reference) == 0)
 			return i;
 	/* Without a wish: the family's usual one, then any non-learned one, then the first. */
-	static const char *const usual[LDB_FAMILIES] = {[LDB_INDEX] = "btree",
-							[LDB_SORT] = "vqsort"};
+	static const char *const usual[LDB_FAMILIES] = {
+		[LDB_INDEX] = "btree", [LDB_SORT] = "vqsort"};
 	for (size_t i = 0; i < e->competitor_count && usual[e->family]; i++)
 		if (strcmp(e->competitors[i].name, usual[e->family]) == 0)
 			return i;
