@@ -9,12 +9,13 @@
 #include "ldb/pgm_build.h"
 #include "pgm_dynamic.h"
 
-enum { PARAM_BASE, PARAM_BUFFER, PARAM_EPSILON };
+enum { PARAM_BASE, PARAM_BUFFER, PARAM_EPSILON, PARAM_INDEXED };
 static const ldb_param params[] = {
 	{"base", "how many times as large a level is as the one below it", .def = 4, .min = 2,
 	 .max = 64},
 	{"buffer", "entries of the buffer", .def = 256, .min = 16, .max = 4096},
 	{"epsilon", "most ranks a line may be off", .def = 15, .min = 1, .max = 65536},
+	{"indexed", "keys from which on a run has a model", .def = 8192, .min = 64, .max = 1 << 30},
 	{0},
 };
 
@@ -225,7 +226,8 @@ static ldb_status pgm_dynamic_build(void **out, const ldb_key *keys, size_t n, c
 		return ldb_fail_oom(err, "pgm_dynamic", sizeof *self);
 	*self = (pgm_dynamic){.base = (size_t)values[PARAM_BASE],
 			      .buffer_room = (size_t)values[PARAM_BUFFER],
-			      .epsilon = (uint64_t)values[PARAM_EPSILON]};
+			      .epsilon = (uint64_t)values[PARAM_EPSILON],
+			      .indexed = (size_t)values[PARAM_INDEXED]};
 	const ldb_status status = runs_make(self, keys, n, err);
 	if (status == LDB_OK)
 		*out = self;

@@ -29,7 +29,7 @@ typedef struct {
 	ldb_val *values; /* LDB_NONE: a tombstone */
 	size_t count, room;
 	size_t tombstones; /* not counted in the buffer */
-	ldb_pgm *model;    /* NULL: the keys are few */
+	ldb_pgm *model;    /* NULL: the keys are few, and are searched by halving */
 } run;
 
 typedef struct {
@@ -37,6 +37,7 @@ typedef struct {
 	size_t active[LEVELS_MAX], active_count; /* the buffer, and levels that have a run */
 	size_t buffer_room, base;
 	uint64_t epsilon;
+	size_t indexed; /* keys from which on a run has a model */
 	size_t bytes;
 } pgm_dynamic;
 

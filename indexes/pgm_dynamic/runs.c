@@ -4,8 +4,6 @@
 #include "ldb/pgm_build.h"
 #include "pgm_dynamic.h"
 
-/* Shorter runs stay in the caches, and their model would take longer than halving. */
-enum { MODEL_LEAST = 2048 };
 /* When one entry in so many is a tombstone, all runs are merged. */
 enum { TOMBSTONE_SHARE = 4 };
 
@@ -54,15 +52,15 @@ static ldb_status make_run(run *r, size_t room, ldb_error *err)
 	return ldb_fail_oom(err, "pgm_dynamic: a run", room * 2 * sizeof(ldb_key));
 }
 
-static ldb_status make_model(run *r, uint64_t epsilon, ldb_error *err)
+static ldb_status make_model(const pgm_dynamic *self, run *r, ldb_error *err)
 {
-	if (r->count < MODEL_LEAST)
+	if (r->count < self->indexed)
 		return LDB_OK;
 	ldb_pgm *model = ldb_alloc(sizeof *model);
 	if (!model)
 		return ldb_fail_oom(err, "pgm_dynamic: a model", sizeof *model);
-	const ldb_status status =
-		ldb_pgm_build(model, r->keys, r->count, epsilon, LDB_PGM_EPSILON_RECURSIVE, err);
+	const ldb_status status = ldb_pgm_build(model, r->keys, r->count, self->epsilon,
+						LDB_PGM_EPSILON_RECURSIVE, err);
 	if (status == LDB_OK)
 		r->model = model;
 	else
@@ -93,7 +91,7 @@ ldb_status runs_make(pgm_dynamic *self, const ldb_key *keys, size_t n, ldb_error
 		for (size_t i = 0; i < n; i++)
 			r.values[i] = i;
 		r.count = n;
-		status = make_model(&r, self->epsilon, err);
+		status = make_model(self, &r, err);
 	}
 	if (status != LDB_OK) {
 		free_run(&r);
@@ -209,7 +207,7 @@ ldb_status runs_merge(pgm_dynamic *self, ldb_error *err)
 	ldb_status status = merge_levels(self, last, &made, err);
 	if (status == LDB_OK) {
 		settle_tombstones(&made, oldest);
-		status = make_model(&made, self->epsilon, err);
+		status = make_model(self, &made, err);
 	}
 	if (status != LDB_OK) {
 		free_run(&made);
