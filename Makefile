@@ -200,6 +200,14 @@ bench-q6: all ## TPC-H's Q6: scan, B+-trees, learned paths, DuckDB (about two mi
 bench-sort: all ## sorts at 10M and 100M keys, by distribution, order and threads (about 20 minutes)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/sort.ini
 
+.PHONY: updates
+updates: all ## updatable indexes: reads, inserts and their mix at about 10M keys (half an hour)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/updates.ini
+
+.PHONY: stress
+stress: all ## 100M records, then 1000 operations a second for a minute (20 GiB of memory)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/stress.ini
+
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini
