@@ -296,7 +296,7 @@ class Summary(Folder):
         """Updates: a column for each workload, ratios below, and baselines of their own."""
         lines = []
         for workload, factor in (("read", 1), ("insert", 3)):
-            for name, ns in (("btree", 100), ("absl_btree", 110), ("art", 90), ("alex", 50)):
+            for name, ns in (("btree", 100), ("absl_btree", 110), ("art_dynamic", 90), ("alex", 50)):
                 note = "learned=1" if name == "alex" else ""
                 lines += self.rounds(name, ns * factor, mode="mixed", workload=workload, note=note)
         self.write(lines)
