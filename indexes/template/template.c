@@ -129,9 +129,10 @@ static void template_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 
 /*
  * The table is all that the driver sees. Left out here, so NULL, because they are optional:
- * .lookup_batch (the harness then calls lookup and labels the mode so; see indexes/bsearch for one),
- * .info (what an auto-tuning build chose) and .apply with what belongs to it (updates). Flags are promises that the tests check: without
- * LDB_ORDERED the answers are those of get, without LDB_DUPLICATES no equal keys are given.
+ * .lookup_batch (the harness then calls lookup and labels the mode so; see indexes/bsearch for
+ * one), .info (what an auto-tuning build chose) and .apply with what belongs to it (updates). Flags
+ * are promises that the tests check: without LDB_ORDERED the answers are those of get, without
+ * LDB_DUPLICATES no equal keys are given.
  */
 static const ldb_index table = {
 	.abi = LDB_INDEX_ABI,
