@@ -17,7 +17,7 @@ import ldbresults  # noqa: E402
 SLICE = ("family", "experiment", "workload", "threads", "pages", "payload_bytes", "key_bits")
 INK, FAINT = "#222222", "#666666"
 MPL_MARKER = {"none": "", "circle": "o", "square": "s", "up": "^", "down": "v", "diamond": "D",
-              "pentagon": "p"}
+              "pentagon": "p", "star": "*", "cross": "X", "plus": "P", "hexagon": "h", "left": "<"}
 MPL_DASH = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1.5)),
             "dashdot": (0, (6, 2, 1, 2))}
 

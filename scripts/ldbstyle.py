@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STYLE_FILE = os.path.join(ROOT, "plots", "style.ini")
-MARKERS = ("none", "circle", "square", "up", "down", "diamond", "pentagon")
+MARKERS = ("none", "circle", "square", "up", "down", "diamond", "pentagon", "star",
+           "cross", "plus", "hexagon", "left")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 
