@@ -52,6 +52,32 @@ static void fetch_entry(const flight *f, ldb_key key)
 	ldb_prefetch(page->line, slot / LDU_LANES * sizeof *page->line);
 }
 
+/* All lines of the pages that a scan will read, as far as they are the same node's. */
+static void fetch_range(const ldu *self, flight *f, const ldb_op *op)
+{
+	f->page = land(self, f, op->key);
+	const ldu_node *node = f->place.top;
+	unsigned i = ldu_child(node, f->place.position);
+	while (node->link[i] & LDU_TO_NODE) {
+		node = ldu_node_at(self, node->link[i]);
+		i = ldu_child(node, f->place.position);
+	}
+	const unsigned end = i + op->length / (LDU_SLOTS / 2) + 2;
+	for (; i < end && i < node->count && !(node->link[i] & LDU_TO_NODE); i++) {
+		const ldu_page *page = ldu_page_at(self, node->link[i]);
+		for (size_t b = 0; b < sizeof *page; b += 64)
+			ldb_prefetch(page, b);
+	}
+}
+
+static inline void fetch_for(const ldu *self, flight *f, const ldb_op *op)
+{
+	if (op->kind == LDB_SCAN)
+		fetch_range(self, f, op);
+	else
+		fetch_page(self, f, op->key);
+}
+
 /* --- one operation ---------------------------------------------------------------------------- */
 
 __attribute__((noinline)) static bool put_slowly(ldu *self, ldb_key key, ldb_val value)
@@ -163,7 +189,7 @@ size_t ldu_apply(void *index, const ldb_op *ops, size_t n, ldb_val *out, ldb_err
 		if (i < n)
 			take_off(self, &ring[i % RING], ops[i].key);
 		if (i >= AHEAD && i - AHEAD < n)
-			fetch_page(self, &ring[(i - AHEAD) % RING], ops[i - AHEAD].key);
+			fetch_for(self, &ring[(i - AHEAD) % RING], &ops[i - AHEAD]);
 		if (i >= 2 * AHEAD && i - 2 * AHEAD < n)
 			fetch_entry(&ring[(i - 2 * AHEAD) % RING], ops[i - 2 * AHEAD].key);
 		if (i < 3 * AHEAD)
