@@ -215,8 +215,10 @@ typedef struct {
 	ldu_arena pages, nodes;
 	size_t n;
 	size_t held_bytes;
-	uint64_t cuts; /* how often a segment got other buckets */
-	unsigned fill; /* entries of a page that is filled by a build or a cut */
+	uint64_t changes;    /* how often more changed than one page was cut */
+	const ldu_page *cut; /* the page that was cut last, until apply has noted it */
+	size_t tables;       /* those of the regions counted */
+	unsigned fill;       /* entries of a page that is filled by a build or a cut */
 } ldu;
 
 static inline void *ldu_thing(const ldu_arena *arena, uint32_t number)
@@ -249,9 +251,9 @@ static inline uint64_t ldu_multiply(uint64_t a, uint64_t b, uint64_t *low)
 #endif
 }
 
-/* A bucket's top node, and the position in the bucket. */
+/* A node, at first the top of a bucket, and the position in the bucket. */
 typedef struct {
-	ldu_node *top;
+	ldu_node *node;
 	uint64_t position;
 } ldu_place;
 
@@ -263,22 +265,33 @@ static inline const ldu_region *ldu_region_of(const ldu *self, ldb_key q)
 	return &self->region[q < inside->base ? LDU_BELOW : LDU_ABOVE];
 }
 
+/* The cell of the first table; the position becomes that in the cell. */
+static inline const ldu_entry *ldu_first_cell(const ldu *self, ldb_key q, uint64_t *position)
+{
+	const ldu_region *region = ldu_region_of(self, q);
+	return &region->table.cells[ldu_multiply(q - region->base, region->scale, position)];
+}
+
+/* The bucket below a cell. */
+static inline ldu_place ldu_bucket(const ldu_entry *e, uint64_t position)
+{
+	while (e->pages == LDU_TABLE)
+		e = &e->cells[ldu_multiply(position, e->count, &position)];
+	const uint64_t bucket = ldu_multiply(position, e->count, &position);
+	return (ldu_place){e->buckets + bucket, position};
+}
+
 /* The model: which bucket q belongs to. */
 static inline ldu_place ldu_predict(const ldu *self, ldb_key q)
 {
-	const ldu_region *region = ldu_region_of(self, q);
-	uint64_t x;
-	const ldu_entry *e =
-		&region->table.cells[ldu_multiply(q - region->base, region->scale, &x)];
-	while (e->pages == LDU_TABLE)
-		e = &e->cells[ldu_multiply(x, e->count, &x)];
-	const uint64_t bucket = ldu_multiply(x, e->count, &x);
-	return (ldu_place){e->buckets + bucket, x};
+	uint64_t position;
+	const ldu_entry *cell = ldu_first_cell(self, q, &position);
+	return ldu_bucket(cell, position);
 }
 
 static inline ldu_page *ldu_descend(const ldu *self, ldu_place at)
 {
-	const ldu_node *node = at.top;
+	const ldu_node *node = at.node;
 	for (;;) {
 		const uint32_t link = node->link[ldu_child(node, at.position)];
 		if (__builtin_expect(!(link & LDU_TO_NODE), 1))

@@ -39,6 +39,7 @@ static void free_entry(ldu *self, ldu_entry *entry, bool recycle)
 		for (uint32_t i = 0; i < entry->count; i++)
 			free_entry(self, &entry->cells[i], recycle);
 		ldu_free(self, entry->cells, ldu_table_bytes(entry->count));
+		self->tables--;
 	} else if (entry->buckets != &self->no_bucket) {
 		for (uint32_t i = 0; recycle && i < entry->count; i++)
 			ldu_recycle_tree(self, &entry->buckets[i]);
@@ -78,6 +79,7 @@ static bool make_cells(ldu *self, ldu_entry *entry, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		make_empty(self, &cells[i]);
 	*entry = (ldu_entry){.cells = cells, .count = count, .pages = LDU_TABLE};
+	self->tables++;
 	return true;
 }
 
@@ -107,7 +109,7 @@ bool ldu_open_segment(ldu *self, ldu_entry *segment)
 	if (!make_buckets(self, segment, 1))
 		return false;
 	set_most_pages(segment);
-	self->cuts++;
+	self->changes++;
 	return true;
 }
 
@@ -285,7 +287,7 @@ static void cut_anew(ldu *self, ldu_entry *segment, ldu_path *path)
 		if (g.n == 0 || build_entry(self, path, &anew, &source, 0, g.n)) {
 			free_entry(self, segment, true);
 			*segment = anew;
-			self->cuts++;
+			self->changes++;
 		} else {
 			free_entry(self, &anew, true);
 		}

@@ -65,6 +65,7 @@ static void move_children(ldu_node *to, ldu_node *node, unsigned from)
 /* Cuts the full child i in two. */
 static void split_node(ldu *self, ldu_node *node, unsigned i)
 {
+	self->changes++;
 	ldu_node *child = ldu_node_at(self, node->link[i]);
 	const uint32_t number = ldu_take(&self->nodes);
 	const uint32_t separator = child->separator[LDU_CHILDREN / 2 - 1];
@@ -75,6 +76,7 @@ static void split_node(ldu *self, ldu_node *node, unsigned i)
 /* Two new nodes take the children of a full one. */
 static void raise_node(ldu *self, ldu_node *node)
 {
+	self->changes++;
 	const uint32_t left = ldu_take(&self->nodes), right = ldu_take(&self->nodes);
 	const uint32_t separator = node->separator[LDU_CHILDREN / 2 - 1];
 	move_children(ldu_node_at(self, right), node, LDU_CHILDREN / 2);
@@ -165,6 +167,7 @@ static void move_upper(ldu_page *to, const full_page *full, unsigned cut)
  * the child is for other digits as well, a neighbour for those. */
 static void deepen(ldu *self, ldu_node *node, unsigned i, uint32_t digit)
 {
+	self->changes++;
 	const uint32_t link = node->link[i];
 	const bool first = i == 0, last = i + 1u == node->count;
 	if (digit < (last ? UINT32_MAX : node->separator[i])) {
@@ -199,8 +202,12 @@ static void cut_page(ldu *self, const ldu_path *path, ldu_node *node, unsigned i
 	}
 	const uint32_t link = kept ? LDU_EMPTY : take_page(self);
 	insert_child(node, i, separator, node->link[i], link);
-	if (!kept)
+	if (kept) {
+		self->changes++;
+	} else {
+		self->cut = full.page;
 		move_upper(ldu_page_at(self, link), &full, cut);
+	}
 }
 
 /* --- insertion -------------------------------------------------------------------------------- */
@@ -248,6 +255,7 @@ bool ldu_tree_insert(ldu *self, const ldu_path *path, ldu_node *top, ldb_key key
 		unsigned i;
 		ldu_node *node = open_way(self, top, position, &i);
 		if (node->link[i] == LDU_EMPTY) {
+			self->changes++;
 			node->link[i] = take_page(self);
 			append(ldu_page_at(self, node->link[i]), key, value);
 			return true;
@@ -397,6 +405,7 @@ static void shrink_page(ldu *self, ldu_node *node, unsigned i)
 
 void ldu_tree_shrink(ldu *self, ldu_node *top, uint64_t position)
 {
+	self->changes++;
 	const unsigned i = ldu_child(top, position);
 	const uint32_t link = top->link[i];
 	if (!(link & LDU_TO_NODE)) {

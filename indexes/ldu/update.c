@@ -1,45 +1,109 @@
 /*
  * Operations of ldu, in order, with the lines of the next ones on their way.
  *
- * A batch is a pipeline: while operation i is done, i + AHEAD looks for its entry, i + 2 AHEAD for
- * its page, and i + 3 AHEAD for its bucket, and each fetches what the next step reads. What a step
- * ahead found is only a hint of what to fetch, since operations before it may change all but two
- * things: pages and nodes below the top are never unmapped, and buckets not before `cuts` says so.
+ * A batch is a pipeline: while operation i is done, others, each AHEAD behind the one before, look
+ * for their entry, page, node below the bucket's, bucket, and cell of a table, and fetch what their
+ * next step reads. Where keys cluster it can't be foreseen how many tables and nodes there are on
+ * the way, so there are steps without a branch. Operations that come before it may change what a
+ * step found. Mostly a page was cut: those on the way to that page forget it. After any other
+ * change all begin anew, by the count of `changes`. What a step found can still be read then, but
+ * for cells and buckets: pages and nodes below the top are never unmapped.
  */
 #include "ldb/window.h"
 #include "ldu.h"
 
 enum {
 	AHEAD = 8,
-	RING = 4 * AHEAD,
-	ALONE = 3, /* so few operations have nothing to overlap with */
+	RING = 6 * AHEAD,
+	ALONE = 3,        /* so few operations have nothing to overlap with */
+	MANY_NODES = 512, /* below the top; fewer stay in the cache */
+	MANY_TABLES = 16,
 };
 
+/* b where the mask has all bits, a where it has none: a choice that is never a branch. */
+static inline uint64_t choose(uint64_t mask, uint64_t a, uint64_t b)
+{
+	return a ^ ((a ^ b) & mask);
+}
+
+/* From a table to the cell of a position, which becomes that in the cell. A segment stays. */
+static inline const ldu_entry *step(const ldu_entry *e, uint64_t *position)
+{
+	uint64_t within;
+	const uint64_t cell = ldu_multiply(*position, e->count, &within);
+	const uint64_t mask = 0 - (uint64_t)(e->pages == LDU_TABLE);
+	*position = choose(mask, *position, within);
+	return (const ldu_entry *)choose(mask, (uintptr_t)e, (uintptr_t)(e->cells + cell));
+}
+
+/* From a node to the node of a position below it. The last one above the page stays. */
+static inline const ldu_node *node_step(const ldu *self, const ldu_node *node, uint64_t position)
+{
+	const uint32_t link = node->link[ldu_child(node, position)];
+	const uint64_t mask = 0 - (uint64_t)(link >> 31);
+	/* Of a page the number is looked up as if it were that of a node, but in a chunk there is.
+	 */
+	const uint32_t number = link & (uint32_t)mask & ~LDU_TO_NODE;
+	return (const ldu_node *)choose(mask, (uintptr_t)node,
+					(uintptr_t)ldu_thing(&self->nodes, number));
+}
+
 typedef struct {
-	ldu_place place;
-	const ldu_page *page;
-	size_t cuts; /* the place is good while no segment got other buckets */
+	const ldu_entry *cell;
+	ldu_place place;  /* until there is a node the position in the cell */
+	ldu_page *page;   /* NULL: not known */
+	uint64_t changes; /* of the index when all these were found */
 } flight;
 
-static void take_off(const ldu *self, flight *f, ldb_key key)
+static inline void fetch_cell(const ldu *self, flight *f, ldb_key key, bool tables)
 {
-	f->place = ldu_predict(self, key);
-	f->cuts = self->cuts;
-	ldb_prefetch(f->place.top, 0);
-}
-
-static ldu_page *land(const ldu *self, flight *f, ldb_key key)
-{
-	if (__builtin_expect(f->cuts != self->cuts, 0)) {
-		f->place = ldu_predict(self, key);
-		f->cuts = self->cuts;
+	f->changes = self->changes;
+	f->page = NULL;
+	f->cell = ldu_first_cell(self, key, &f->place.position);
+	if (tables) {
+		f->cell = step(f->cell, &f->place.position);
+		ldb_prefetch(f->cell, 0);
 	}
-	return ldu_descend(self, f->place);
 }
 
-static void fetch_page(const ldu *self, flight *f, ldb_key key)
+/* False: the index has changed, so all was found anew. */
+static inline bool renew(const ldu *self, flight *f, ldb_key key)
 {
-	f->page = land(self, f, key);
+	if (__builtin_expect(f->changes == self->changes, 1))
+		return true;
+	f->place = ldu_predict(self, key);
+	f->changes = self->changes;
+	f->page = NULL;
+	return false;
+}
+
+static inline void fetch_node(const ldu *self, flight *f, ldb_key key, bool tables)
+{
+	if (renew(self, f, key)) {
+		if (tables)
+			f->cell = step(f->cell, &f->place.position);
+		f->place = ldu_bucket(f->cell, f->place.position);
+	}
+	ldb_prefetch(f->place.node, 0);
+}
+
+static inline void fetch_lower(const ldu *self, flight *f, ldb_key key)
+{
+	renew(self, f, key);
+	f->place.node = (ldu_node *)node_step(self, f->place.node, f->place.position);
+	ldb_prefetch(f->place.node, 0);
+}
+
+static inline void find_page(const ldu *self, flight *f, ldb_key key)
+{
+	renew(self, f, key);
+	if (!f->page)
+		f->page = ldu_descend(self, f->place);
+}
+
+static inline void fetch_page(const ldu *self, flight *f, ldb_key key)
+{
+	find_page(self, f, key);
 	ldb_prefetch(f->page, 0);
 }
 
@@ -47,6 +111,8 @@ static void fetch_page(const ldu *self, flight *f, ldb_key key)
 static void fetch_entry(const flight *f, ldb_key key)
 {
 	const ldu_page *page = f->page;
+	if (!page)
+		return;
 	const uint32_t match = ldu_match(page, ldu_print(key));
 	const unsigned slot = match ? (unsigned)__builtin_ctz(match) : page->count;
 	ldb_prefetch(page->line, slot / LDU_LANES * sizeof *page->line);
@@ -55,8 +121,8 @@ static void fetch_entry(const flight *f, ldb_key key)
 /* All lines of the pages that a scan will read, as far as they are the same node's. */
 static void fetch_range(const ldu *self, flight *f, const ldb_op *op)
 {
-	f->page = land(self, f, op->key);
-	const ldu_node *node = f->place.top;
+	find_page(self, f, op->key);
+	const ldu_node *node = f->place.node;
 	unsigned i = ldu_child(node, f->place.position);
 	while (node->link[i] & LDU_TO_NODE) {
 		node = ldu_node_at(self, node->link[i]);
@@ -88,7 +154,7 @@ __attribute__((noinline)) static bool put_slowly(ldu *self, ldb_key key, ldb_val
 		return false;
 	const ldu_place place = ldu_predict(self, key);
 	const uint32_t pages_before = self->pages.used;
-	const bool good = ldu_tree_insert(self, &path, place.top, key, value);
+	const bool good = ldu_tree_insert(self, &path, place.node, key, value);
 	segment->pages += self->pages.used - pages_before;
 	if (!good)
 		return false;
@@ -121,7 +187,7 @@ __attribute__((noinline)) static void shrink(ldu *self, ldb_key key)
 	ldu_entry *segment = ldu_segment_of(self, key, &path, false);
 	const ldu_place place = ldu_predict(self, key);
 	const uint32_t pages_before = self->pages.used;
-	ldu_tree_shrink(self, place.top, place.position);
+	ldu_tree_shrink(self, place.node, place.position);
 	segment->pages -= pages_before - self->pages.used;
 	ldu_tend(self, segment, &path);
 }
@@ -179,27 +245,68 @@ static size_t apply_alone(ldu *self, const ldb_op *ops, size_t n, ldb_val *out, 
 	return n;
 }
 
+/* How many operations behind the first step each further one is. */
+typedef struct {
+	size_t node, lower, page, entry, last;
+	bool tables;
+} stages;
+
+/* Without many tables or lower nodes their steps cost more than they give. */
+static stages stages_of(const ldu *self)
+{
+	stages s = {.tables = self->tables > MANY_TABLES};
+	s.node = s.tables ? AHEAD : 0;
+	s.lower = self->nodes.used > MANY_NODES ? s.node + AHEAD : 0;
+	s.page = (s.lower ? s.lower : s.node) + AHEAD;
+	s.entry = s.page + AHEAD;
+	s.last = s.entry + AHEAD;
+	return s;
+}
+
+/* Is the operation `behind` steps behind the i-th one of a batch of n? */
+static inline bool is_in(size_t i, size_t behind, size_t n)
+{
+	return i - behind < n; /* wraps around before the first */
+}
+
+/* A page was cut: who is on the way to it has to look again. */
+static void forget(ldu *self, flight *ring)
+{
+	for (size_t i = 0; i < RING; i++)
+		ring[i].page = ring[i].page == self->cut ? NULL : ring[i].page;
+	self->cut = NULL;
+}
+
 size_t ldu_apply(void *index, const ldb_op *ops, size_t n, ldb_val *out, ldb_error *err)
 {
 	ldu *self = index;
+	self->cut = NULL;
 	if (n <= ALONE)
 		return apply_alone(self, ops, n, out, err);
-	flight ring[RING];
-	for (size_t i = 0; i < n + 3 * AHEAD; i++) {
+	flight ring[RING] = {{.page = NULL}};
+	const stages s = stages_of(self);
+	for (size_t i = 0; i < n + s.last; i++) {
 		if (i < n)
-			take_off(self, &ring[i % RING], ops[i].key);
-		if (i >= AHEAD && i - AHEAD < n)
-			fetch_for(self, &ring[(i - AHEAD) % RING], &ops[i - AHEAD]);
-		if (i >= 2 * AHEAD && i - 2 * AHEAD < n)
-			fetch_entry(&ring[(i - 2 * AHEAD) % RING], ops[i - 2 * AHEAD].key);
-		if (i < 3 * AHEAD)
+			fetch_cell(self, &ring[i % RING], ops[i].key, s.tables);
+		if (is_in(i, s.node, n))
+			fetch_node(self, &ring[(i - s.node) % RING], ops[i - s.node].key, s.tables);
+		if (s.lower && is_in(i, s.lower, n))
+			fetch_lower(self, &ring[(i - s.lower) % RING], ops[i - s.lower].key);
+		if (is_in(i, s.page, n))
+			fetch_for(self, &ring[(i - s.page) % RING], &ops[i - s.page]);
+		if (is_in(i, s.entry, n))
+			fetch_entry(&ring[(i - s.entry) % RING], ops[i - s.entry].key);
+		if (i < s.last)
 			continue;
-		const size_t done = i - 3 * AHEAD;
-		ldu_page *page = land(self, &ring[done % RING], ops[done].key);
-		if (!operate(self, page, &ops[done], &out[done])) {
+		const size_t done = i - s.last;
+		flight *f = &ring[done % RING];
+		find_page(self, f, ops[done].key);
+		if (!operate(self, f->page, &ops[done], &out[done])) {
 			no_memory(err);
 			return done;
 		}
+		if (self->cut)
+			forget(self, ring);
 	}
 	return n;
 }
@@ -208,15 +315,20 @@ void ldu_lookup_batch(const void *index, const ldb_key *q, size_t n, ldb_val *ou
 {
 	const ldu *self = index;
 	flight ring[RING];
-	for (size_t i = 0; i < n + 3 * AHEAD; i++) {
+	const stages s = stages_of(self);
+	for (size_t i = 0; i < n + s.last; i++) {
 		if (i < n)
-			take_off(self, &ring[i % RING], q[i]);
-		if (i >= AHEAD && i - AHEAD < n)
-			fetch_page(self, &ring[(i - AHEAD) % RING], q[i - AHEAD]);
-		if (i >= 2 * AHEAD && i - 2 * AHEAD < n)
-			fetch_entry(&ring[(i - 2 * AHEAD) % RING], q[i - 2 * AHEAD]);
-		if (i >= 3 * AHEAD) {
-			const size_t done = i - 3 * AHEAD;
+			fetch_cell(self, &ring[i % RING], q[i], s.tables);
+		if (is_in(i, s.node, n))
+			fetch_node(self, &ring[(i - s.node) % RING], q[i - s.node], s.tables);
+		if (s.lower && is_in(i, s.lower, n))
+			fetch_lower(self, &ring[(i - s.lower) % RING], q[i - s.lower]);
+		if (is_in(i, s.page, n))
+			fetch_page(self, &ring[(i - s.page) % RING], q[i - s.page]);
+		if (is_in(i, s.entry, n))
+			fetch_entry(&ring[(i - s.entry) % RING], q[i - s.entry]);
+		if (i >= s.last) {
+			const size_t done = i - s.last;
 			out[done] = ldu_answer(self, ring[done % RING].page, q[done]);
 		}
 	}
