@@ -9,7 +9,7 @@ from ldbplot import FAINT
 
 import ldbresults
 
-BAR_HEIGHT = 0.32  # inches
+WIDTH, BAR_HEIGHT = 8, 0.32  # inches
 
 
 def time_text(ns):
@@ -52,12 +52,13 @@ def draw(points, run, style, path):
     pyplot = ldbplot.setup_matplotlib()
     bars = [BAR_HEIGHT * len(group) + 0.75 for group in groups]
     total = sum(bars) + 1.15
-    canvas, grid = pyplot.subplots(len(groups), 1, squeeze=False, figsize=(7.5, total),
+    canvas, grid = pyplot.subplots(len(groups), 1, squeeze=False, figsize=(WIDTH, total),
                                    height_ratios=bars)
     for group, axes in zip(groups, grid[:, 0]):
         draw_dataset(axes, group, labels, style)
     title = style.metric("ns_per_op", "title", family)
-    canvas.subplots_adjust(left=0.36, right=0.97, top=1 - 0.95 / total, bottom=0.6 / total,
+    margin = 0.35 + 0.075 * max(map(len, labels.values()))  # inches
+    canvas.subplots_adjust(left=margin / WIDTH, right=0.97, top=1 - 0.95 / total, bottom=0.6 / total,
                            hspace=0.75 / (sum(bars) / len(bars)))
     canvas.text(0.02, 1 - 0.3 / total, title, fontsize=13, fontweight="bold")
     canvas.text(0.02, 1 - 0.52 / total, ldbplot.subtitle(points, run, style), fontsize=8,

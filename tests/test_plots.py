@@ -77,6 +77,34 @@ class Base(unittest.TestCase):
         self.assertTrue(any(wanted in t for t in texts), f"{name}: no text '{wanted}'")
 
 
+class Bars(Base):
+    """A run of Q6: one bar for each competitor, the slowest at the bottom."""
+
+    @classmethod
+    def prepare(cls):
+        script = os.path.join(ROOT, "tests", "fake_run.py")
+        subprocess.run([sys.executable, "-B", script, cls.dir, "--datasets", "uniform,coast",
+                        "--modes", "independent", "--sizes", "1000000"], check=True)
+        samples = os.path.join(cls.dir, "samples.csv")
+        text = read(samples).replace("fake,index,", "fake,q6,")
+        with open(samples, "w", encoding="utf-8") as file:
+            file.write(text)
+        cls.done = run_figures(cls.dir)
+
+    def test_a_bar_each_and_no_other_figure(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        self.assertEqual({os.path.basename(p) for p in self.done.stdout.split()},
+                         {"q6.png", "q6.svg"})
+        for dataset in ("uniform", "coast"):
+            bars = [line for line in read(self.path("q6.svg")).split("\n")
+                    if f'id="bar/{dataset}/' in line]
+            self.assertEqual(len(bars), len(fake_run.MODELS))
+            self.assertIn("bsearch", bars[0])  # drawn from the bottom
+        for text in ("binary search", "RMI", "uniform, 1M rows", "filled: learned"):
+            self.has_text("q6.svg", text)
+        self.assertGreater(min(png_size(self.path("q6.png"))), 500)
+
+
 class Updates(Base):
     """A run of cases: one figure of them all, and one of throughput over time."""
 
