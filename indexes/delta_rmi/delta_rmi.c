@@ -359,9 +359,14 @@ static run *build_run(delta_rmi *self, const ldb_key *keys, size_t n, size_t num
 		return NULL;
 	for (size_t i = first; i < next; i++)
 		entries_add(&self->gathered, keys[i], i);
-	return run_make(self, self->gathered.key, self->gathered.value, next - first,
-			number > 0 ? keys[first] : 0,
-			number + 1 < parts ? keys[next] - 1 : LDB_KEY_MAX, self->shared);
+	run *r = run_make(self, self->gathered.key, self->gathered.value, next - first,
+			  number > 0 ? keys[first] : 0,
+			  number + 1 < parts ? keys[next] - 1 : LDB_KEY_MAX, self->shared);
+	/* First merges are spread: even writes would else make all regions due at the same time. */
+	const uint32_t turn = (uint32_t)number * 0x9e3779b9u; /* multiples of the golden ratio */
+	if (r)
+		r->own.limit -= (uint32_t)((uint64_t)(r->own.limit - NODE_SLOTS) * turn >> 32);
+	return r;
 }
 
 /* All runs, and the directory over them. */
