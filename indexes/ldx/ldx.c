@@ -165,13 +165,33 @@ static inline void ask_keys(const ldx *self, group *g, const ldb_key *q, ldb_val
 			}
 }
 
-static inline void ask_again(const ldx *self, const group *g, const ldb_key *q, ldb_val *out)
+/* As ldx_go_on and ldx_find_outside, those that may be anywhere together. */
+__attribute__((noinline)) static void answer_late(const ldx *self, uint32_t late, const ldb_key *q,
+						  ldb_val *out)
 {
-	for (uint32_t late = g->late; late; late &= late - 1) {
-		const size_t i = (size_t)__builtin_ctz(late);
-		out[i] = ldx_is_inside(self, q[i]) ? ldx_gallop(self, out[i], q[i])
-						   : ldx_find_outside(self, q[i]);
+	size_t lo[GROUP], length[GROUP], count = 0;
+	ldb_key far[GROUP];
+	unsigned char at[GROUP];
+	for (; late; late &= late - 1) {
+		const size_t i = (size_t)__builtin_ctz(late), left = self->n - out[i];
+		const bool inside = ldx_is_inside(self, q[i]);
+		const unsigned c =
+			inside && left >= LDX_LINE ? ldb_count_less8(self->keys + out[i], q[i]) : 8;
+		if (c < LDX_LINE) {
+			out[i] += c;
+		} else if (!inside) {
+			out[i] = ldx_find_outside(self, q[i]);
+		} else {
+			at[count] = (unsigned char)i;
+			far[count] = q[i];
+			lo[count] = out[i];
+			length[count++] = left;
+		}
 	}
+	ldb_halve_group(self->keys, 1, LDX_LINE, far, lo, length, count);
+	for (size_t k = 0; k < count; k++)
+		out[at[k]] =
+			ldb_search_narrow(self->keys, self->n, lo[k], lo[k] + length[k], far[k]);
 }
 
 static inline __attribute__((always_inline)) void find_groups(const ldx *self, const ldb_key *q,
@@ -183,9 +203,9 @@ static inline __attribute__((always_inline)) void find_groups(const ldx *self, c
 	const size_t groups = n / GROUP;
 	/* Group r is at the first stage in round r; the oldest goes first. */
 	for (size_t r = 0; groups && r < groups + STAGES - 1; r++) {
-		if (r >= 4)
-			ask_again(self, &ring[(r - 4) % STAGES], q + (r - 4) * GROUP,
-				  out + (r - 4) * GROUP);
+		const uint32_t late = r >= 4 ? ring[(r - 4) % STAGES].late : 0;
+		if (late)
+			answer_late(self, late, q + (r - 4) * GROUP, out + (r - 4) * GROUP);
 		if (r >= 3 && r - 3 < groups)
 			ask_keys(self, &ring[(r - 3) % STAGES], q + (r - 3) * GROUP,
 				 out + (r - 3) * GROUP, lines);

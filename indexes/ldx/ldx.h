@@ -31,7 +31,7 @@
  * below q's fraction is the last key of a child and < q, so all keys before the chosen child are
  * < q. Hence counting the keys < q in the chosen chunk gives the rank, unless all of them are < q.
  * That happens only where q and a separator have the same fraction; the search then goes on to the
- * right (ldx_gallop). Keys that fractions can't tell apart (duplicates, adversarial clusters) only
+ * right (ldx_go_on). Keys that fractions can't tell apart (duplicates, adversarial clusters) only
  * make that way longer. Keys outside of the root's range are searched for plainly.
  *
  * What was tried and left. Ratios are to the S+ tree on 10M uniform keys, seen while building and
@@ -68,7 +68,7 @@
 #include <stdbool.h>
 
 #include "ldb/index.h"
-#include "ldb/simd.h"
+#include "ldb/window.h"
 
 enum {
 	LDX_LINE = 8,       /* keys of a cache line */
@@ -264,17 +264,12 @@ static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction, const 
 #endif
 }
 
-/* Rank of the first key >= q, given that keys[0..rank) are all < q: doubling steps, then halving.
- */
-__attribute__((noinline, cold)) static size_t ldx_gallop(const ldx *self, size_t rank, ldb_key q)
+/* Rank of the first key >= q, which is inside, given that keys[0..rank) are all < q: mostly in the
+ * next line, else, where no fraction tells keys apart, anywhere. */
+__attribute__((noinline, cold)) static size_t ldx_go_on(const ldx *self, size_t rank, ldb_key q)
 {
-	size_t step = LDX_LINE;
-	while (self->n - rank > step && self->keys[rank + step - 1] < q) {
-		rank += step;
-		step *= 2;
-	}
-	const size_t left = self->n - rank;
-	return rank + ldb_lower_bound(self->keys + rank, left < step ? left : step, q);
+	const unsigned c = rank + LDX_LINE <= self->n ? ldb_count_less8(self->keys + rank, q) : 8;
+	return c < LDX_LINE ? rank + c : ldb_search_window(self->keys, self->n, rank, self->n, q);
 }
 
 /* The answer for a q that is not inside. */
@@ -300,7 +295,7 @@ static inline size_t ldx_finish(const ldx *self, size_t line, ldb_key q, const u
 	const size_t start = line * LDX_LINE;
 	const size_t c = ldx_count_chunk(self->keys + start, q, lines);
 	if (__builtin_expect(c == LDX_LINE * lines, 0))
-		return ldx_gallop(self, start + c, q);
+		return ldx_go_on(self, start + c, q);
 	return start + c;
 }
 

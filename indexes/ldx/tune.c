@@ -54,28 +54,30 @@ typedef struct {
 	/* Of every LOST_STEP-th: from the last key of a chunk to the middle of the next chunk,
 	 * which has 1 or 2 lines. */
 	float *distance[2];
-	double lost[2]; /* share of keys lost by separators of 16 bits, with chunks of 1, 2 lines */
+	/* Share of keys lost by separators of 16, 32 bits, with chunks of 1, 2 lines. */
+	double lost[2][2];
 } sample;
 
 /* Keys are lost that have the value of the separator before their chunk. */
 static void survey_lost(sample *s)
 {
 	const ldx_root *root = &s->self->root;
-	s->lost[0] = s->lost[1] = 0;
+	memset(s->lost, 0, sizeof s->lost);
 	size_t i = 0;
 	for (size_t segment = 0; segment < root->segment_count; segment++) {
-		const double values = root->segments[segment].bucket_count * 0x1p16;
-		const double values_per_key = (double)root->scale * 0x1p-64 * values;
+		const double buckets_per_key =
+			(double)root->scale * 0x1p-64 * root->segments[segment].bucket_count;
 		for (; i < s->ends[segment]; i += LOST_STEP) {
 			for (int v = 0; v < 2; v++) {
 				const double passed =
-					s->distance[v][i / LOST_STEP] * values_per_key;
-				s->lost[v] += fmax(0, 1 - passed);
+					s->distance[v][i / LOST_STEP] * buckets_per_key;
+				s->lost[0][v] += fmax(0, 1 - passed * 0x1p16);
+				s->lost[1][v] += fmax(0, 1 - passed * 0x1p32);
 			}
 		}
 	}
-	for (int v = 0; v < 2; v++)
-		s->lost[v] *= (double)LOST_STEP / (double)s->count;
+	for (int v = 0; v < 4; v++)
+		s->lost[v / 2][v % 2] *= (double)LOST_STEP / (double)s->count;
 }
 
 /* Looks at the buckets that the root has now. */
@@ -165,7 +167,7 @@ static estimate judge(const sample *s, unsigned lines, unsigned bits)
 		if (e.cost < best.cost)
 			best = e;
 	}
-	best.cost += COST_LINE * lines + (bits == 16 ? COST_LOST * s->lost[lines - 1] : 0);
+	best.cost += COST_LINE * lines + COST_LOST * s->lost[bits == 32][lines - 1];
 	return best;
 }
 
