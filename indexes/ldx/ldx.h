@@ -32,7 +32,7 @@
  * < q. Hence counting the keys < q in the chosen chunk gives the rank, unless all of them are < q.
  * That happens only where q and a separator have the same fraction; the search then goes on to the
  * right (ldx_go_on). Keys that fractions can't tell apart (duplicates, adversarial clusters) only
- * make that way longer. Keys outside of the root's range are searched for plainly.
+ * make that a binary search. Keys outside of the root's range are searched for plainly.
  *
  * What was tried and left. Ratios are to the S+ tree on 10M uniform keys, seen while building and
  * not in a committed run; in the same rounds this design had 0.48 independent and 0.63 chained.
