@@ -208,6 +208,10 @@ updates: all ## updatable indexes: reads, inserts and their mix at about 10M key
 stress: all ## 100M records, then 1000 operations a second for a minute (20 GiB of memory)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/stress.ini
 
+.PHONY: bench-join
+bench-join: all ## joins by order, size, skew and density of their sides, and TPC-H's (about 20 minutes)
+	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/join.ini
+
 .PHONY: demo
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini

@@ -379,7 +379,7 @@ static void start_worker(conduct *c, worker *w)
 /* Bytes that a competitor needs to build. */
 static size_t need_bytes(const conduct *c, const worker *w)
 {
-	double bytes = w->competitor->peak_bytes_per_key * (double)c->stage->n;
+	double bytes = w->competitor->peak_bytes_per_key * (double)ldb_kind_rows(c->kind, c->stage);
 	return (size_t)bytes + LDB_WORKER_BYTES;
 }
 

@@ -1,7 +1,7 @@
 /*
  * Kinds of work. The conductor and the worker know stages, rounds, processes and rows; what is done
  * in a pass is known by one file per kind: reads.c (lookups), mixed.c (streams of operations),
- * sorting.c (sorts), q6.c (TPC-H's Q6).
+ * sorting.c (sorts), joins.c, q6.c (TPC-H's Q6).
  *
  * A kind makes its inputs once per stage, before workers are forked: they see them, and what is
  * drawn later, through shared memory. It says what a pass must answer, and does the worker's side:
@@ -31,6 +31,8 @@ typedef struct ldb_inputs {
 typedef struct ldb_kind {
 	/* Bytes that the inputs of a stage take beside its keys. */
 	size_t (*bytes)(const ldb_stage *stage);
+	/* Rows that a competitor's peak_bytes_per_key counts; NULL: the stage's keys. */
+	size_t (*rows)(const ldb_stage *stage);
 	/* Makes in->own from what else is in it. Afterwards the verification is drawn. */
 	ldb_status (*prepare)(ldb_inputs *in, ldb_error *err);
 	void (*release)(ldb_inputs *in);
@@ -71,9 +73,14 @@ typedef struct ldb_kind {
 	void (*pass)(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply);
 } ldb_kind;
 
-extern const ldb_kind ldb_reads, ldb_mixed, ldb_sorting, ldb_selections;
+extern const ldb_kind ldb_reads, ldb_mixed, ldb_sorting, ldb_joins, ldb_selections;
 
 /* The kind of an experiment. */
 const ldb_kind *ldb_kind_of(const ldb_experiment *e);
+
+static inline size_t ldb_kind_rows(const ldb_kind *kind, const ldb_stage *stage)
+{
+	return kind->rows ? kind->rows(stage) : stage->n;
+}
 
 #endif

@@ -15,8 +15,8 @@
 #include "names.h"
 #include "progress.h"
 
-static const char *const mode_names[] = {"independent", "chained", "batched",
-					 "mixed",       "keys",    "pairs"};
+static const char *const mode_names[] = {"independent", "chained", "batched", "mixed",
+					 "keys",        "pairs",   "count"};
 
 const char *ldb_mode_name(ldb_mode mode)
 {
@@ -29,12 +29,14 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	{"size", "N,..", "keys: 1K, 10M, 1e6, 1K..100M (decades), max (all of a file)", false},
 	{"workload", "W,..",
 	 "uniform, zipf:0.99, mix50, ycsb-a, .. (`ldbench list workloads`; default uniform; "
-	 "sorts: shuffled)",
+	 "sorts: shuffled, joins: x4:su)",
 	 true},
 	{"mode", "M,..",
-	 "independent, chained, batched; operations are always mixed; sorts: keys, pairs", false},
+	 "independent, chained, batched; operations are always mixed; sorts: keys, pairs; joins: "
+	 "count, pairs",
+	 false},
 	{"pages", "P,..", "4k, thp, huge", false},
-	{"threads", "N,..", "threads that look up at the same time; sorts: threads of the sort",
+	{"threads", "N,..", "threads that look up at the same time; sorts, joins: threads of one",
 	 true},
 	{"payload", "B,..", "bytes of a record read after each hit: 0, 8, 64", true},
 	{"reps", "N", "rounds; every competitor runs one pass in each (default 10)", true},
@@ -207,11 +209,12 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 		const char *name;
 		size_t *count;
 	} lists[] = {
-		{"index", &e->competitor_count}, {"sort", &e->competitor_count},
-		{"q6", &e->competitor_count},    {"dataset", &e->dataset_count},
-		{"size", &e->size_count},        {"workload", &e->workload_count},
-		{"mode", &e->mode_count},        {"pages", &e->page_count},
-		{"threads", &e->thread_count},   {"payload", &e->payload_count},
+		{"index", &e->competitor_count},  {"sort", &e->competitor_count},
+		{"q6", &e->competitor_count},     {"join", &e->competitor_count},
+		{"dataset", &e->dataset_count},   {"size", &e->size_count},
+		{"workload", &e->workload_count}, {"mode", &e->mode_count},
+		{"pages", &e->page_count},        {"threads", &e->thread_count},
+		{"payload", &e->payload_count},
 	};
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		if (strcmp(lists[i].name, name) == 0)
@@ -221,10 +224,10 @@ static size_t *list_count(ldb_experiment *e, const char *name)
 
 static const char *mode_remedy(const char *word)
 {
-	static char text[96];
+	static char text[128];
 	const char *near = ldb_nearest(word, mode_names, LDB_MODES);
 	snprintf(text, sizeof text,
-		 "%s%s%sknown: independent, chained, batched, mixed, keys, pairs",
+		 "%s%s%sknown: independent, chained, batched, mixed, keys, pairs, count",
 		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	return text;
 }
@@ -324,8 +327,6 @@ static ldb_status apply(ldb_experiment *e, const place *at, const char *name, co
 				  "out of range or not of that kind; see "
 				  "`ldbench run --help`",
 				  err);
-	if (strcmp(name, "join") == 0)
-		return bad(at, name, value, "this build has none of that kind", err);
 	size_t *count = list_count(e, name);
 	if (!count && more)
 		return bad(at, name, value, "only a list goes on on an indented line", err);
@@ -574,7 +575,7 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 {
 	if (!e->competitor_count)
 		return ldb_fail(err, LDB_INVALID, "name at least one, like --index btree,rmi",
-				e->experiment, "no --index and no --sort given");
+				e->experiment, "no --index, --sort or --join given");
 	e->competitors = calloc(e->competitor_count, sizeof *e->competitors);
 	if (!e->competitors)
 		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
@@ -603,42 +604,69 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 			"reference", "'%s' is not among the competitors", e->reference);
 }
 
+/* What the workloads and modes of a family are. */
+typedef struct {
+	const char *who, *default_workload, *workload_remedy, *mode_remedy;
+	ldb_mode modes[2]; /* of sorts and joins: all they have, the default first */
+} habits;
+
+static const habits *habits_of(ldb_family family)
+{
+	static const habits sorts = {"a sort",
+				     "shuffled",
+				     "use shuffled, sorted or reversed",
+				     "use keys or pairs",
+				     {LDB_KEYS, LDB_PAIRS}},
+			    joins = {"a join",
+				     "x4:su",
+				     "`ldbench list workloads` says what each is for",
+				     "use count or pairs",
+				     {LDB_COUNT, LDB_PAIRS}},
+			    others = {"an index",
+				      "uniform",
+				      "`ldbench list workloads` says what each is for",
+				      "use independent, chained or batched",
+				      {LDB_INDEPENDENT, LDB_MIXED}};
+	return family == LDB_SORT ? &sorts : family == LDB_JOIN ? &joins : &others;
+}
+
 /* The workload and the mode that are meant where none is given. */
 static void fill_in(ldb_experiment *e)
 {
-	static const ldb_workload uniform = {.kind = LDB_UNIFORM, .name = "uniform"},
-				  shuffled = {.kind = LDB_SHUFFLED, .name = "shuffled"};
+	const habits *h = habits_of(e->family);
 	if (!e->workload_count)
-		e->workloads[e->workload_count++] = e->family == LDB_SORT ? shuffled : uniform;
+		ldb_workload_parse(h->default_workload, &e->workloads[e->workload_count++], NULL);
 	if (!e->mode_count)
-		e->modes[e->mode_count++] = e->family == LDB_SORT ? LDB_KEYS
-					    : e->workloads[0].kind == LDB_OPERATIONS
-						    ? LDB_MIXED
-						    : LDB_INDEPENDENT;
+		e->modes[e->mode_count++] = h->modes[e->workloads[0].kind == LDB_OPERATIONS];
 }
 
-/* Sorts have workloads and modes of their own. */
+static bool workload_fits(ldb_family family, const ldb_workload *w)
+{
+	return family == LDB_SORT   ? ldb_workload_is_order(w)
+	       : family == LDB_JOIN ? w->kind == LDB_SIDES
+				    : ldb_workload_is_reads(w) || w->kind == LDB_OPERATIONS;
+}
+
+static bool mode_fits(ldb_family family, ldb_mode mode)
+{
+	const habits *h = habits_of(family);
+	if (family == LDB_SORT || family == LDB_JOIN)
+		return mode == h->modes[0] || mode == h->modes[1];
+	return mode <= LDB_MIXED;
+}
+
+/* Sorts and joins have workloads and modes of their own. */
 static ldb_status check_family(const ldb_experiment *e, ldb_error *err)
 {
-	const bool sorts = e->family == LDB_SORT;
-	for (size_t i = 0; i < e->workload_count; i++) {
-		const ldb_workload *w = &e->workloads[i];
-		const bool fits = sorts ? ldb_workload_is_order(w)
-					: ldb_workload_is_reads(w) || w->kind == LDB_OPERATIONS;
-		if (!fits)
-			return ldb_fail(err, LDB_INVALID,
-					sorts ? "use shuffled, sorted or reversed"
-					      : "`ldbench list workloads` says what each is for",
-					"--workload", "'%s' is none of %s", w->name,
-					sorts ? "a sort" : "an index");
-	}
+	const habits *h = habits_of(e->family);
+	for (size_t i = 0; i < e->workload_count; i++)
+		if (!workload_fits(e->family, &e->workloads[i]))
+			return ldb_fail(err, LDB_INVALID, h->workload_remedy, "--workload",
+					"'%s' is none of %s", e->workloads[i].name, h->who);
 	for (size_t i = 0; i < e->mode_count; i++)
-		if ((e->modes[i] == LDB_KEYS || e->modes[i] == LDB_PAIRS) != sorts)
-			return ldb_fail(err, LDB_INVALID,
-					sorts ? "use keys or pairs"
-					      : "use independent, chained or batched",
-					"--mode", "'%s' is none of %s", ldb_mode_name(e->modes[i]),
-					sorts ? "a sort" : "an index");
+		if (!mode_fits(e->family, e->modes[i]))
+			return ldb_fail(err, LDB_INVALID, h->mode_remedy, "--mode",
+					"'%s' is none of %s", ldb_mode_name(e->modes[i]), h->who);
 	return LDB_OK;
 }
 
@@ -754,8 +782,8 @@ size_t ldb_stage_bytes(const ldb_stage *stage)
 			most = e->competitors[i].peak_bytes_per_key;
 	most += e->competitors[reference].peak_bytes_per_key;
 	double keys = (double)stage->n * (double)sizeof(ldb_key);
-	return (size_t)(keys + (double)stage->n * most) + ldb_kind_of(e)->bytes(stage) +
-	       2 * LDB_WORKER_BYTES;
+	const double rows = (double)ldb_kind_rows(ldb_kind_of(e), stage);
+	return (size_t)(keys + rows * most) + ldb_kind_of(e)->bytes(stage) + 2 * LDB_WORKER_BYTES;
 }
 
 size_t ldb_memory_budget(const ldb_experiment *e)

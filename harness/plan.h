@@ -27,6 +27,7 @@ typedef enum {
 	LDB_MIXED,
 	LDB_KEYS,
 	LDB_PAIRS,
+	LDB_COUNT,
 	LDB_MODES
 } ldb_mode;
 const char *ldb_mode_name(ldb_mode mode);

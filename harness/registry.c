@@ -363,6 +363,21 @@ static ldb_status set_param(ldb_competitor *c, const char *name, const char *tex
 	return LDB_OK;
 }
 
+/* The name chosen for a parameter with choices; false when the plug-in has none of that name. */
+static bool choice_text(const ldb_competitor *c, const char *param, char *text, size_t size)
+{
+	for (size_t i = 0; i < param_count(c); i++) {
+		const char *word = c->param_table[i].choices;
+		if (!word || strcmp(c->param_table[i].name, param) != 0)
+			continue;
+		for (int skip = (int)c->params[i]; skip > 0; skip--)
+			word += strcspn(word, "|") + 1;
+		snprintf(text, size, "%.*s", (int)strcspn(word, "|"), word);
+		return true;
+	}
+	return false;
+}
+
 static void describe_params(ldb_competitor *c)
 {
 	size_t at = 0, size = sizeof c->params_text;
@@ -380,6 +395,26 @@ static void describe_params(ldb_competitor *c)
 		at += (size_t)snprintf(c->params_text + at, size - at, "%s%s=%.*s", sep, p->name,
 				       (int)strcspn(word, "|"), word);
 	}
+}
+
+/* Opens the plug-in that the parameter named like the family names; it is part of what runs. */
+static ldb_status open_used(ldb_competitor *join, ldb_family family, ldb_error *err)
+{
+	char name[64];
+	ldb_competitor used;
+	if (!choice_text(join, ldb_family_names[family], name, sizeof name))
+		return LDB_OK;
+	const ldb_status status = ldb_competitor_open(family, name, &used, err);
+	if (status != LDB_OK)
+		return status;
+	if (family == LDB_INDEX)
+		join->used_index = used.index;
+	else
+		join->used_sort = used.sort;
+	memcpy(join->used_params[family], used.params, sizeof used.params);
+	join->flags |= used.flags & LDB_LEARNED;
+	join->code_hash ^= used.code_hash;
+	return LDB_OK;
 }
 
 ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competitor *out,
@@ -423,5 +458,8 @@ ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competit
 		snprintf(out->label, sizeof out->label, "%s", out->name);
 		out->code_hash = hash_file(out->path);
 	}
+	for (ldb_family used = LDB_INDEX; status == LDB_OK && used < family; used++)
+		if (family == LDB_JOIN)
+			status = open_used(out, used, err);
 	return status;
 }

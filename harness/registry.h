@@ -38,6 +38,10 @@ typedef struct {
 	char params_text[256]; /* "leaves=0;root=auto": all of them, as the CSV has it */
 	char path[PATH_MAX];   /* the shared object */
 	uint64_t code_hash;    /* XXH3-64 of it: part of what defines a cell */
+	/* A join's own plug-ins, named by its parameters `index` and `sort`; NULL: it has none. */
+	const ldb_index *used_index;
+	const ldb_sort *used_sort;
+	double used_params[LDB_FAMILIES][LDB_MAX_PARAMS]; /* [LDB_INDEX], [LDB_SORT]: theirs */
 } ldb_competitor;
 
 /*

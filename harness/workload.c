@@ -7,6 +7,7 @@
 
 #include "names.h"
 #include "rng.h"
+#include "sides.h"
 #include "zipf.h"
 
 static const struct {
@@ -59,6 +60,12 @@ static bool is_word(const char *name, const char *text, size_t length)
 
 ldb_status ldb_workload_parse(const char *text, ldb_workload *out, ldb_error *err)
 {
+	ldb_sides_spec sides;
+	if (strlen(text) < sizeof out->name && ldb_sides_parse(text, &sides)) {
+		out->kind = LDB_SIDES;
+		snprintf(out->name, sizeof out->name, "%s", text);
+		return LDB_OK;
+	}
 	const char *colon = strchr(text, ':');
 	const size_t length = colon ? (size_t)(colon - text) : strlen(text);
 	int k = 0;
@@ -119,6 +126,7 @@ void ldb_workloads_list(FILE *to)
 			 m->name);
 		fprintf(to, "%-16s %s\n", word, m->about);
 	}
+	ldb_sides_list(to);
 }
 
 /* The lowest rank with a gap above it that is not behind the last key; n - 1 where there is none.

@@ -12,7 +12,8 @@
  *
  * Of a sort, the workload is the order of its input: shuffled, sorted, reversed.
  *
- * Further workloads are mixes of operations that change the index: stream.h.
+ * Further workloads are mixes of operations that change the index (stream.h), and the sides of
+ * joins (sides.h).
  *
  * An ordered index answers lower bound, a hash table get; both kinds of answers are known here.
  */
@@ -35,6 +36,7 @@ typedef enum {
 	LDB_SHUFFLED,
 	LDB_REVERSED,
 	LDB_OPERATIONS, /* a stream of them, by a mix: stream.h */
+	LDB_SIDES,      /* of a join, by name: sides.h */
 } ldb_workload_kind;
 
 typedef struct {

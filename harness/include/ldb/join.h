@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-#include "ldb/plugin.h"
+#include "ldb/index.h"
+#include "ldb/sort.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,11 @@ typedef struct {
 	size_t threads;       /* at most; 1 without LDB_THREADS */
 	const double *params; /* params[i] is the value of the i-th parameter */
 	ldb_match *matches;   /* room for all, filled in any order; NULL: count and checksum only */
+	/* Plug-ins that the join works with: those that its parameters `index` and `sort` name
+	 * (with choices), at their default parameters. NULL where it has no such parameter. */
+	const ldb_index *index;
+	const ldb_sort *sort;
+	const double *index_params, *sort_params;
 } ldb_join_input;
 
 /* Phases that are timed apart; what a join doesn't have stays 0. */

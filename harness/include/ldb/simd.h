@@ -47,6 +47,25 @@ static inline unsigned ldb_count_less8(const ldb_key *p, ldb_key q)
 #endif
 }
 
+/* Which of the eight keys at p are equal to q: bit i for p[i]. */
+static inline unsigned ldb_equal8(const ldb_key *p, ldb_key q)
+{
+#if defined(__AVX512F__)
+	return _mm512_cmpeq_epi64_mask(_mm512_loadu_si512(p), _mm512_set1_epi64((long long)q));
+#elif defined(__AVX2__)
+	const __m256i x = _mm256_set1_epi64x((long long)q);
+	const __m256i a = _mm256_cmpeq_epi64(_mm256_loadu_si256((const __m256i *)p), x);
+	const __m256i b = _mm256_cmpeq_epi64(_mm256_loadu_si256((const __m256i *)(p + 4)), x);
+	return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(a)) |
+	       (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(b)) << 4;
+#else
+	unsigned equal = 0;
+	for (unsigned i = 0; i < 8; i++)
+		equal |= (unsigned)(p[i] == q) << i;
+	return equal;
+#endif
+}
+
 /*
  * Rank of the first key >= q in the sorted keys p[0..n): branchless halving down to a window of at
  * most 16 keys, then compare and count. Reads nothing outside p[0..n).
