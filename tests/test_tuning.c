@@ -301,9 +301,8 @@ int main(int argc, char **argv)
 	for (size_t p = 0; p < plugin_count; p++) {
 		const test_plugin *plugin = &plugins[p];
 		/* All levels of a plug-in tune alike. */
-		if (strchr(plugin->label, '.') || !plugin->index ||
-		    plugin->index->flags & LDB_REFERENCE_ONLY)
-			continue;
+		if (strchr(plugin->label, '.') || !plugin->index || !plugin->index->info)
+			continue; /* without info nothing can be told of tuning */
 		const size_t before = count;
 		for (size_t t = 0; t < TUNERS; t++)
 			if (strcmp(tuners[t].name, plugin->index->name) == 0) {
