@@ -46,7 +46,7 @@
  *   - Three stages, shares before segments, so that clustered keys need a height of 2 only: as fast
  *     as two stages and a height of 3, with more memory.
  *   - 27 separators of 16 bits relative to the node's first one, on clustered keys: 7 instructions
- *     more a step, and batches of 1.2 to 1.5 times the time that separators of 32 bits take.
+ *     more a step, and batches of about 1.3 to 1.6 times the time that separators of 32 bits take.
  *   - A table of ranks straight to the keys, 8 to a bucket, no nodes: 0.47 independent, 0.67
  *     chained, but 0.5 bytes a key, and no good on clustered keys.
  *
