@@ -1,13 +1,13 @@
 /*
- * Sorting what fits into the cache: quicksort between two buffers, down to at most 128 keys, which
- * a network of registers sorts.
+ * Sorting what fits into the cache. A bucket's keys are moved to slots that interpolation gives,
+ * and a network of registers sorts slots, together up to 128 keys at once. What is too large for
+ * that, or wider than networks can do, is cut between two buffers until it isn't: quicksort.
  *
- * Pivots. Within a bucket keys are often spread evenly: then the pivot that cuts off a given share
- * is found by interpolation between the bounds, costs nothing, and is more exact than any small
- * sample (the error is about half the root of the number of keys). The share is chosen so that the
- * last parts come out a little less than 128. Where a cut came out uneven, pivots are sampled from
- * there on; where those fail too often, cuts halve the range of values, so that there are 64 more
- * at most.
+ * Pivots. Where keys are spread evenly, the pivot that cuts off a given share is found by
+ * interpolation between the bounds, costs nothing, and is more exact than any small sample (the
+ * error is about half the root of the number of keys). Where a cut came out uneven, pivots are
+ * sampled from there on; where those fail too often, cuts halve the range of values, so that there
+ * are 64 more at most.
  *
  * The network works on doubles. The distance of a key from a lower bound of all, below 2^62, is the
  * bit pattern of a positive double, and these compare as the integers do; minimum and maximum of
@@ -18,9 +18,9 @@
 
 #if LS_AVX512
 #include "network.h"
-enum { SMALL = 128, SMALL_MEAN = 108, SLOT = 192, ODD = 8 };
+enum { SMALL = 128, SMALL_MEAN = 108, GROUP = 128 };
 #else
-enum { SMALL = 32, SMALL_MEAN = 16, SLOT = 32, ODD = 1 };
+enum { SMALL = 32, SMALL_MEAN = 16, GROUP = 16 };
 #endif
 
 /* --- cutting ---------------------------------------------------------------------------------- */
@@ -117,20 +117,6 @@ static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out)
 	cut c = {out, out + n};
 	const size_t odd = cut_odd(&c, keys, n, pivot);
 	cut_rest(&c, keys + odd, n - odd, pivot);
-	return (size_t)(c.low - out);
-}
-
-/* The same for keys in pieces. */
-static size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key pivot,
-			 ldb_key *out)
-{
-	cut c = {out, out + n};
-	for (size_t p = 0; p < count; p++)
-		cut_odd(&c, pieces[p].data, pieces[p].count, pivot);
-	for (size_t p = 0; p < count; p++) {
-		const size_t odd = pieces[p].count % ODD;
-		cut_rest(&c, pieces[p].data + odd, pieces[p].count - odd, pivot);
-	}
 	return (size_t)(c.low - out);
 }
 
@@ -274,16 +260,23 @@ void ls_leaf(ldb_key *keys, size_t n, ldb_key *room)
 
 /* --- spreading -------------------------------------------------------------------------------- */
 
-enum { MOST_SLOTS = LS_LEAF / SMALL_MEAN + 1, AT_ONCE = LS_BLOCK_WORDS };
+/*
+ * The keys' range is cut into equal slots, some eight keys to each, and keys are counted, then
+ * moved, slot by slot. Neighbouring slots are then taken together as long as the network can sort
+ * them at once: so it is well filled where keys are spread evenly, and hardly less where they
+ * aren't. A slot with more keys than that is sorted by quicksort.
+ */
+enum { SLOT_MEAN = 8, MOST_SLOTS = LS_LEAF / SLOT_MEAN + 1 };
 
-/* Evenly spread keys to `slots` parts of their range; `scale` is parts by distance. */
 typedef struct {
 	ldb_key lo;
-	double scale;
+	double scale; /* slots by distance */
 	size_t slots;
+	uint32_t start[MOST_SLOTS + 1]; /* first counts; then where the next key of a slot goes */
+	uint16_t slot[LS_LEAF];         /* of each key */
 } spread;
 
-LS_INLINE void slots_of(const spread *s, const ldb_key *keys, size_t n, uint32_t *slot)
+LS_INLINE void find_slots(const spread *s, const ldb_key *keys, size_t n, uint16_t *slot)
 {
 	size_t i = 0;
 #if LS_AVX512
@@ -293,104 +286,76 @@ LS_INLINE void slots_of(const spread *s, const ldb_key *keys, size_t n, uint32_t
 	for (; i + 8 <= n; i += 8) {
 		const __m512i distance = _mm512_sub_epi64(_mm512_loadu_si512(keys + i), lo);
 		const __m512d place = _mm512_mul_pd(_mm512_cvtepu64_pd(distance), scale);
-		_mm256_storeu_si256((__m256i *)(void *)(slot + i),
-				    _mm256_min_epu32(_mm512_cvttpd_epu32(place), last));
+		const __m256i number = _mm256_min_epu32(_mm512_cvttpd_epu32(place), last);
+		_mm_storeu_si128((__m128i *)(void *)(slot + i), _mm256_cvtepi32_epi16(number));
 	}
 #endif
 	for (; i < n; i++) {
 		const double place = (double)(keys[i] - s->lo) * s->scale;
-		slot[i] = place < (double)s->slots ? (uint32_t)place : (uint32_t)s->slots - 1;
+		slot[i] = (uint16_t)(place < (double)s->slots ? place : (double)s->slots - 1);
 	}
 }
 
-LS_INLINE void add_to_slots(const spread *s, const ldb_key *keys, size_t n, uint32_t *fill,
-			    ldb_key *room)
+/* Moves the pieces' keys to out, by slots; s->start[i] is then where slot i ends. */
+static void move_to_slots(spread *s, const ls_piece *pieces, size_t count, ldb_key *out)
 {
-	uint32_t slot[AT_ONCE];
-	slots_of(s, keys, n, slot);
-	for (size_t i = 0; i < n; i++) {
-		const uint32_t at = fill[slot[i]];
-		room[slot[i] * (size_t)SLOT + at] = keys[i];
-		fill[slot[i]] = at < SLOT - 1 ? at + 1 : SLOT - 1;
+	memset(s->start, 0, s->slots * sizeof *s->start);
+	uint16_t *slot = s->slot;
+	for (size_t p = 0; p < count; slot += pieces[p++].count) {
+		find_slots(s, pieces[p].data, pieces[p].count, slot);
+		for (size_t i = 0; i < pieces[p].count; i++)
+			s->start[slot[i]]++;
+	}
+	for (size_t i = 0, at = 0; i < s->slots; i++) {
+		const uint32_t keys = s->start[i];
+		s->start[i] = (uint32_t)at;
+		at += keys;
+	}
+	slot = s->slot;
+	for (size_t p = 0; p < count; slot += pieces[p++].count) {
+		for (size_t i = 0; i < pieces[p].count; i++)
+			out[s->start[slot[i]]++] = pieces[p].data[i];
 	}
 }
 
-/*
- * Sorts evenly spread pieces: each key to its slot, each slot by itself. False when a slot is full,
- * which shows only at the end: until then its last place is overwritten.
- */
-static bool sort_spread(const ls_piece *pieces, size_t count, size_t n, const span *range,
-			ldb_key *room, ldb_key *out)
+static void sort_slots(const spread *s, size_t n, const span *range, ldb_key *keys, ldb_key *out)
 {
-	uint32_t fill[MOST_SLOTS];
-	spread s = {range->lo, 0, n / SMALL_MEAN + 1};
-	s.scale = (double)s.slots / ((double)(range->hi - range->lo) + 1);
-	memset(fill, 0, s.slots * sizeof *fill);
-	for (size_t p = 0; p < count; p++) {
-		for (size_t i = 0; i < pieces[p].count; i += AT_ONCE) {
-			const size_t left = pieces[p].count - i;
-			add_to_slots(&s, pieces[p].data + i, left < AT_ONCE ? left : AT_ONCE, fill,
-				     room);
+	size_t from = 0, end = 0; /* keys of slots that are sorted together */
+	for (size_t i = 0; i < s->slots; i++) {
+		if (s->start[i] - from > GROUP && end > from) {
+			sort_small(keys + from, end - from, range->lo, out + from);
+			from = end;
+		}
+		end = s->start[i];
+		if (end - from > GROUP) {
+			span own = *range;
+			own.even = false;
+			quicksort(keys + from, end - from, own, out + from, out + from);
+			from = end;
 		}
 	}
-	for (size_t i = 0; i < s.slots; i++) {
-		if (fill[i] == SLOT - 1)
-			return false;
-	}
-	for (size_t i = 0; i < s.slots; i++) {
-		ldb_key *keys = room + i * SLOT;
-		if (fill[i] <= SMALL)
-			sort_small(keys, fill[i], range->lo, out);
-		else
-			quicksort(keys, fill[i], *range, out, out);
-		out += fill[i];
-	}
-	return true;
+	sort_small(keys + from, n - from, range->lo, out + from);
 }
 
-size_t ls_leaf_room(size_t n)
+void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out)
 {
-	return (n / SMALL_MEAN + 1) * SLOT;
-}
-
-/* sort_spread, unless it failed of late: then only after ever longer pauses. */
-static bool try_spread(const ls_piece *pieces, size_t count, size_t n, const span *range,
-		       ldb_key *room, ldb_key *out, ls_luck *luck)
-{
-	if (range->hi - range->lo > WIDEST)
-		return false;
-	if (luck->wait) {
-		luck->wait--;
-		return false;
-	}
-	if (sort_spread(pieces, count, n, range, room, out)) {
-		luck->pause /= 2;
-		return true;
-	}
-	luck->pause = luck->pause < 32 ? luck->pause * 2 + 1 : luck->pause;
-	luck->wait = luck->pause;
-	return false;
-}
-
-void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out,
-		    ls_luck *luck)
-{
-	span s = new_span(n);
+	spread s;
+	span range = new_span(n);
 	for (size_t p = 0; p < count; p++)
-		widen(&s, pieces[p].data, pieces[p].count);
-	if (s.lo == s.hi) {
-		fill(out, n, s.lo);
+		widen(&range, pieces[p].data, pieces[p].count);
+	if (range.lo == range.hi) {
+		fill(out, n, range.lo);
 		return;
 	}
-	if (try_spread(pieces, count, n, &s, room, out, luck))
+	if (range.hi - range.lo > WIDEST || n <= GROUP) {
+		for (size_t p = 0, at = 0; p < count; at += pieces[p++].count)
+			memcpy(room + at, pieces[p].data, pieces[p].count * sizeof *room);
+		quicksort(room, n, range, out, out);
 		return;
-	s.even = false;
-	const ldb_key some = sample_median(pieces[0].data, pieces[0].count);
-	const ldb_key pivot = some > s.lo ? some : s.lo + 1;
-	const size_t low = cut_pieces(pieces, count, n, pivot, room);
-	span left = s, right = s;
-	left.hi = pivot - 1;
-	right.lo = pivot;
-	quicksort(room, low, left, out, out);
-	quicksort(room + low, n - low, right, out + low, out + low);
+	}
+	s.lo = range.lo;
+	s.slots = n / SLOT_MEAN + 1;
+	s.scale = (double)s.slots / ((double)(range.hi - range.lo) + 1);
+	move_to_slots(&s, pieces, count, room);
+	sort_slots(&s, n, &range, room, out);
 }

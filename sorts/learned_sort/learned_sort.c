@@ -22,7 +22,6 @@ typedef struct {
 	uint64_t *slot_counts; /* of heavy keys */
 	uint64_t *room;        /* for leaves */
 	ls_piece *pieces;
-	ls_luck luck;
 } worker;
 
 /* One level: elements that are distributed to buckets, and these sorted. */
@@ -147,6 +146,12 @@ static size_t gather_pieces(const job *j, size_t bucket, ls_piece *pieces)
 	return count;
 }
 
+static void prefetch_bucket(const job *j, size_t bucket)
+{
+	for (size_t t = 0; t < j->threads; t++)
+		ls_chains_prefetch(&j->worker[t].chains, j->words, bucket);
+}
+
 static void copy_pieces(const ls_piece *pieces, size_t count, size_t words, uint64_t *out)
 {
 	for (size_t p = 0; p < count; p++) {
@@ -156,22 +161,22 @@ static void copy_pieces(const ls_piece *pieces, size_t count, size_t words, uint
 }
 
 static void sort_leaf(const job *j, const ls_piece *pieces, size_t count, size_t n, uint64_t *room,
-		      uint64_t *out, ls_luck *luck)
+		      uint64_t *out)
 {
 	if (j->words == 1)
-		ls_leaf_pieces(pieces, count, n, room, out, luck);
+		ls_leaf_pieces(pieces, count, n, room, out);
 	else
-		ls_pairs_pieces(pieces, count, n, room, out, luck);
+		ls_pairs_pieces(pieces, count, n, room, out);
 }
 
 /* Sorts in place what is too large for the cache, without memory of its own. */
-static void sort_without(const job *j, uint64_t *elements, size_t n, uint64_t *room, ls_luck *luck)
+static void sort_without(const job *j, uint64_t *elements, size_t n, uint64_t *room)
 {
 	const ls_piece piece = {elements, n};
 	if (j->words == 1)
 		ls_leaf(elements, n, room);
 	else
-		ls_pairs_pieces(&piece, 1, n, room, elements, luck);
+		ls_pairs_pieces(&piece, 1, n, room, elements);
 }
 
 /* Sorts what a bucket's chains hold to out[0..n). */
@@ -182,13 +187,13 @@ static void sort_chains(worker *w, size_t bucket, size_t n, uint64_t *out)
 		return;
 	const size_t count = gather_pieces(j, bucket, w->pieces);
 	if (n <= LS_LEAF) {
-		sort_leaf(j, w->pieces, count, n, w->room, out, &w->luck);
+		sort_leaf(j, w->pieces, count, n, w->room, out);
 		return;
 	}
 	copy_pieces(w->pieces, count, j->words, out);
 	if (j->level + 1 == LS_MOST_LEVELS ||
 	    !sort_level(out, j->words, n, 1, j->level + 1, w->room))
-		sort_without(j, out, n, w->room, &w->luck);
+		sort_without(j, out, n, w->room);
 }
 
 static size_t lower_bound(const uint64_t *elements, size_t words, size_t n, ldb_key key)
@@ -255,6 +260,8 @@ static void *sort_buckets(void *argument)
 		for (size_t end = b + AT_ONCE; b < end && b < j->buckets; b++) {
 			uint64_t *out = j->elements + j->start[b] * j->words;
 			const size_t n = bucket_count(j, b);
+			if (b + 1 < j->buckets && bucket_count(j, b + 1) <= LS_LEAF)
+				prefetch_bucket(j, b + 1);
 			sort_chains(w, b, n, out);
 			if (j->heavy_start[b] < j->heavy_start[b + 1])
 				merge_heavy(w, b, n, out);
@@ -268,10 +275,7 @@ static void *sort_buckets(void *argument)
 /* What a thread needs to sort n elements of a bucket, in words. */
 static size_t room_words(size_t n, size_t words)
 {
-	const size_t leaf = n < LS_LEAF ? n : LS_LEAF;
-	const size_t all = words == 1 ? n : ls_pairs_room(n);
-	const size_t pieces = words == 1 ? ls_leaf_room(leaf) : ls_pairs_room(leaf);
-	return all > pieces ? all : pieces;
+	return words == 1 ? n : ls_pairs_room(n);
 }
 
 static size_t room_bytes(const job *j)
@@ -378,8 +382,7 @@ static bool sort_few(uint64_t *elements, size_t n, size_t words)
 	if (!room)
 		return false;
 	const job j = {.words = words};
-	ls_luck luck = {0};
-	sort_without(&j, elements, n, room, &luck);
+	sort_without(&j, elements, n, room);
 	ldb_free(room, bytes);
 	return true;
 }

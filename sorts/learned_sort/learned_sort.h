@@ -166,21 +166,16 @@ void ls_chains_add(ls_chains *self, const ls_model *model, const ls_heavy *heavy
 /* Writes the lines that aren't full. */
 void ls_chains_close(ls_chains *self, size_t words);
 size_t ls_chains_count(const ls_chains *self, size_t words, size_t bucket);
+/* Asks for the bucket's blocks: they lie apart, and nothing foretells the next one. */
+void ls_chains_prefetch(const ls_chains *self, size_t words, size_t bucket);
 /* Appends the pieces of a bucket; returns how many. */
 size_t ls_chains_pieces(const ls_chains *self, size_t words, size_t bucket, ls_piece *out);
 
 /* --- leaf.c: sorting in the cache ------------------------------------------------------------- */
 
-/* Whether it was of use to take keys for evenly spread; each thread has its own. */
-typedef struct {
-	unsigned wait, pause; /* leaves until the next try; after the next failure */
-} ls_luck;
-
-/* How many keys' room a leaf in pieces needs; never less than n. */
-size_t ls_leaf_room(size_t n);
-/* Sorts the pieces' n keys, 0 < n <= LS_LEAF, to out[0..n). Pieces, room and out lie apart. */
-void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out,
-		    ls_luck *luck);
+/* Sorts the pieces' n keys, 0 < n <= LS_LEAF, to out[0..n). Pieces, out, and room for n keys lie
+ * apart. */
+void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out);
 /* Sorts keys[0..n) with room for as many. */
 void ls_leaf(ldb_key *keys, size_t n, ldb_key *room);
 
@@ -189,7 +184,6 @@ void ls_leaf(ldb_key *keys, size_t n, ldb_key *room);
 /* In words. */
 size_t ls_pairs_room(size_t n);
 /* Sorts the pieces' n > 0 pairs to out, which may be where they are. Stable. */
-void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *room, uint64_t *out,
-		     ls_luck *luck);
+void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *room, uint64_t *out);
 
 #endif

@@ -13,7 +13,7 @@ enum { WORD_BITS = 62, FEW = 24 };
 /* The parts of the room: pairs in order of arrival, words, sorted words, room to sort them. */
 size_t ls_pairs_room(size_t n)
 {
-	return 4 * n + (n <= LS_LEAF ? ls_leaf_room(n) : n);
+	return 5 * n;
 }
 
 static void insertion_sort(ldb_pair *pairs, size_t n)
@@ -34,7 +34,7 @@ static unsigned bits_of(uint64_t x)
 
 /* Sorts n words of n < 2^position_bits pairs; where they are then. */
 static const uint64_t *sort_words(const ldb_pair *pairs, size_t n, ldb_key lo, unsigned shift,
-				  unsigned position_bits, uint64_t *room, ls_luck *luck)
+				  unsigned position_bits, uint64_t *room)
 {
 	uint64_t *words = room, *sorted = room + n, *rest = room + 2 * n;
 	for (size_t i = 0; i < n; i++)
@@ -44,21 +44,20 @@ static const uint64_t *sort_words(const ldb_pair *pairs, size_t n, ldb_key lo, u
 		return words;
 	}
 	const ls_piece piece = {words, n};
-	ls_leaf_pieces(&piece, 1, n, rest, sorted, luck);
+	ls_leaf_pieces(&piece, 1, n, rest, sorted);
 	return sorted;
 }
 
-static void sort_run(ldb_pair *pairs, size_t n, uint64_t *room, ls_luck *luck)
+static void sort_run(ldb_pair *pairs, size_t n, uint64_t *room)
 {
 	const ls_piece piece = {(const uint64_t *)pairs, n};
 	if (n <= FEW)
 		insertion_sort(pairs, n);
 	else
-		ls_pairs_pieces(&piece, 1, n, room, (uint64_t *)pairs, luck);
+		ls_pairs_pieces(&piece, 1, n, room, (uint64_t *)pairs);
 }
 
-void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *room, uint64_t *out,
-		     ls_luck *luck)
+void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *room, uint64_t *out)
 {
 	ldb_pair *pairs = (ldb_pair *)(void *)room, *to = (ldb_pair *)(void *)out;
 	ldb_key lo = LDB_KEY_MAX, hi = 0;
@@ -72,7 +71,7 @@ void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *r
 	const unsigned position_bits = bits_of(n), range_bits = bits_of(hi - lo);
 	const unsigned shift =
 		range_bits + position_bits > WORD_BITS ? range_bits + position_bits - WORD_BITS : 0;
-	const uint64_t *sorted = sort_words(pairs, n, lo, shift, position_bits, room + 2 * n, luck);
+	const uint64_t *sorted = sort_words(pairs, n, lo, shift, position_bits, room + 2 * n);
 	const uint64_t mask = ((uint64_t)1 << position_bits) - 1;
 	for (size_t i = 0; i < n; i++)
 		to[i] = pairs[sorted[i] & mask];
@@ -83,6 +82,6 @@ void ls_pairs_pieces(const ls_piece *pieces, size_t count, size_t n, uint64_t *r
 		for (end = i + 1; end < n && (to[end].key - lo) >> shift == word; end++)
 			;
 		if (end - i > 1)
-			sort_run(to + i, end - i, room, luck);
+			sort_run(to + i, end - i, room);
 	}
 }

@@ -13,6 +13,8 @@
 
 static const size_t SLAB_BYTES = LS_SLAB_BLOCKS * LS_BLOCK_WORDS * sizeof(uint64_t);
 
+enum { BLOCK_LINES = LS_BLOCK_WORDS / 8 };
+
 static size_t block_elements(size_t words)
 {
 	return LS_BLOCK_WORDS / words;
@@ -180,4 +182,17 @@ size_t ls_chains_pieces(const ls_chains *self, size_t words, size_t bucket, ls_p
 		left -= count;
 	}
 	return pieces;
+}
+
+void ls_chains_prefetch(const ls_chains *self, size_t words, size_t bucket)
+{
+	const size_t count = ls_chains_count(self, words, bucket);
+	size_t left = (count + LS_LINE - 1) / LS_LINE * words; /* lines of memory */
+	for (uint32_t block = self->bucket[bucket].first; left; block = self->next[block]) {
+		const uint64_t *at = block_of(self, block);
+		const size_t lines = left < BLOCK_LINES ? left : BLOCK_LINES;
+		for (size_t i = 0; i < lines; i++)
+			__builtin_prefetch(at + i * 8, 0, 2);
+		left -= lines;
+	}
 }
