@@ -160,13 +160,30 @@ static void copy_pieces(const ls_piece *pieces, size_t count, size_t words, uint
 	}
 }
 
+/* Copies keys to where they stay, past the cache: reading what they overwrite would take as long.
+ */
+static void write_keys(ldb_key *out, const ldb_key *keys, size_t n)
+{
+	size_t i = 0;
+#if LS_AVX512
+	for (; i < n && (uintptr_t)(out + i) % 64; i++)
+		out[i] = keys[i];
+	for (; i + 8 <= n; i += 8)
+		_mm512_stream_si512((void *)(out + i), _mm512_loadu_si512(keys + i));
+#endif
+	for (; i < n; i++)
+		out[i] = keys[i];
+}
+
 static void sort_leaf(const job *j, const ls_piece *pieces, size_t count, size_t n, uint64_t *room,
 		      uint64_t *out)
 {
-	if (j->words == 1)
-		ls_leaf_pieces(pieces, count, n, room, out);
-	else
+	if (j->words == 1) {
+		ls_leaf_pieces(pieces, count, n, room, room + n);
+		write_keys(out, room + n, n);
+	} else {
 		ls_pairs_pieces(pieces, count, n, room, out);
+	}
 }
 
 /* Sorts in place what is too large for the cache, without memory of its own. */
@@ -275,7 +292,10 @@ static void *sort_buckets(void *argument)
 /* What a thread needs to sort n elements of a bucket, in words. */
 static size_t room_words(size_t n, size_t words)
 {
-	return words == 1 ? n : ls_pairs_room(n);
+	const size_t leaf = n < LS_LEAF ? n : LS_LEAF;
+	if (words == 2)
+		return ls_pairs_room(n);
+	return n > 2 * leaf ? n : 2 * leaf;
 }
 
 static size_t room_bytes(const job *j)
