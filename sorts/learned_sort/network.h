@@ -129,7 +129,7 @@ LS_INLINE void transpose_8(__m512d *v)
 /* Lanes of the eight keys from `at` on that are among the n. */
 LS_INLINE __mmask8 lanes_of(size_t n, size_t at)
 {
-	return n >= at + 8 ? 0xff : n <= at ? 0 : (__mmask8)(0xffu >> (8 - (n - at)));
+	return (__mmask8)(n >= at + 8 ? 0xffu : n <= at ? 0 : 0xffu >> (8 - (n - at)));
 }
 
 LS_INLINE void network(const ldb_key *keys, size_t n, ldb_key lo, ldb_key *out, const size_t rows)
