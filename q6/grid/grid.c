@@ -232,12 +232,14 @@ static uint64_t answer_one(const grid *g, const ldb_q6_query *q)
 	uint16_t first, last, from, to;
 	grid_other_range(q, sort, &first, &last);
 	grid_sort_range(q, sort, &from, &to);
-	const size_t a_last = g->discount.column_of[q->high];
-	const size_t b_first = g->other.column_of[first], b_last = g->other.column_of[last];
+	size_t a_first, a_last, b_first, b_last;
+	if (!grid_axis_columns(&g->discount, q->low, q->high, &a_first, &a_last) ||
+	    !grid_axis_columns(&g->other, first, last, &b_first, &b_last))
+		return 0;
 	piece pieces[GROUP];
 	size_t count = 0;
 	uint64_t sum = 0;
-	for (size_t a = g->discount.column_of[q->low]; a <= a_last; a++) {
+	for (size_t a = a_first; a <= a_last; a++) {
 		const bool whole = is_whole(&g->discount, a, q->low, q->high);
 		const bool one = whole && g->discount.low[a] == g->discount.high[a];
 		for (size_t b = b_first; b <= b_last; b++) {

@@ -36,6 +36,9 @@ typedef struct {
 bool grid_axis_make(grid_axis *axis, const uint32_t *count, size_t columns);
 void grid_axis_free(grid_axis *axis);
 size_t grid_axis_bytes(const grid_axis *axis);
+/* The columns *begin .. *end that hold values in first .. last; false when none does. */
+bool grid_axis_columns(const grid_axis *axis, uint16_t first, uint16_t last, size_t *begin,
+		       size_t *end);
 
 /* The values of a row in the two dimensions that are not discount. */
 static inline uint16_t grid_sort_value(const ldb_q6_input *in, grid_sort sort, size_t row)

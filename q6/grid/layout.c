@@ -55,6 +55,19 @@ bool grid_axis_make(grid_axis *axis, const uint32_t *count, size_t columns)
 	return true;
 }
 
+bool grid_axis_columns(const grid_axis *axis, uint16_t first, uint16_t last, size_t *begin,
+		       size_t *end)
+{
+	*begin = axis->column_of[first];
+	*end = axis->column_of[last];
+	if (axis->high[*begin] < first)
+		return false; /* above all values */
+	if (axis->low[*end] <= last)
+		return true;
+	/* A value in the gap between two columns is mapped to the upper one. */
+	return *end > *begin && (*end)--;
+}
+
 void grid_count_discount(const ldb_q6_input *in, uint32_t *count)
 {
 	memset(count, 0, LDB_Q6_VALUES * sizeof *count);
@@ -108,7 +121,9 @@ typedef struct {
 
 static span columns_of(const grid_axis *axis, uint16_t first, uint16_t last)
 {
-	span s = {axis->column_of[first], axis->column_of[last], false, false};
+	span s = {0};
+	if (!grid_axis_columns(axis, first, last, &s.first, &s.last))
+		return (span){.first = 1, .last = 0};
 	s.first_whole = axis->low[s.first] >= first && axis->high[s.first] <= last;
 	s.last_whole = axis->low[s.last] >= first && axis->high[s.last] <= last;
 	return s;
