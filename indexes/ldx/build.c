@@ -219,6 +219,8 @@ ldb_status ldx_build_parts(ldx *self, const ldx_settings *settings, ldb_error *e
 	for (int i = 0;; i++) { /* the sample may have promised too much */
 		if (!ldx_tune(self, &granted))
 			return ldb_fail_oom(err, "ldx: root", ldx_segment_bytes(self));
+		if (!self->chunk_lines)
+			return LDB_OK;
 		if (!find_buckets(self, parts, settings->threads))
 			return no_memory(self, self->bucket_count * sizeof *parts->starts, err);
 		const double bytes = (double)ldx_bytes_held(self);

@@ -8,7 +8,7 @@
 #include "ldb/window.h"
 #include "ldx.h"
 
-/* The loops for each size of chunks and separators, and for too few keys for a tree. */
+/* The loops for each size of chunks and separators, and for keys without a tree. */
 #define EMIT_LOOPS(lines, bits)                                                                    \
 	typedef ldx ldx##lines##bits;                                                              \
 	static inline ldb_val find##lines##bits(const ldx *self, ldb_key q)                        \
@@ -21,26 +21,39 @@ EMIT_LOOPS(2, 16)
 EMIT_LOOPS(1, 32)
 EMIT_LOOPS(2, 32)
 
-typedef ldx few;
-static inline ldb_val find_few(const few *self, ldb_key q)
+typedef ldx bare;
+static inline ldb_val find_bare(const bare *self, ldb_key q)
 {
-	const size_t rank = ldb_lower_bound(self->keys, self->n, q);
+	const size_t rank = ldb_search_window(self->keys, self->n, 0, self->n, q);
 	return rank < self->n ? rank : LDB_NONE;
 }
-LDB_INDEX_LOOPS(few, find_few)
+LDB_INDEX_LOOPS(bare, find_bare)
+
+static void bare_lookup_batch(const ldx *self, const ldb_key *q, size_t n, ldb_val *out)
+{
+	size_t lo[LDB_GROUP], hi[LDB_GROUP];
+	for (size_t at = 0; at < n; at += LDB_GROUP) {
+		const size_t count = n - at < LDB_GROUP ? n - at : LDB_GROUP;
+		for (size_t i = 0; i < count; i++) {
+			lo[i] = 0;
+			hi[i] = self->n;
+		}
+		ldb_search_windows(self->keys, self->n, q + at, lo, hi, count, out + at);
+	}
+}
 
 /* Which of the variants; the choice is made once per call. */
-enum { FEW, ONE_16, TWO_16, ONE_32, TWO_32 };
+enum { BARE, ONE_16, TWO_16, ONE_32, TWO_32 };
 static int variant(const ldx *self)
 {
-	return (int)(self->chunk_lines ? self->chunk_lines + (self->bits == 32 ? 2 : 0) : FEW);
+	return (int)(self->chunk_lines ? self->chunk_lines + (self->bits == 32 ? 2 : 0) : BARE);
 }
 
 static void ldx_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
 	switch (variant(self)) {
-	case FEW:
-		few_lookup(self, q, n, out);
+	case BARE:
+		bare_lookup(self, q, n, out);
 		break;
 	case ONE_16:
 		ldx116_lookup(self, q, n, out);
@@ -60,8 +73,8 @@ static void ldx_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *ou
 static void ldx_chase(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out)
 {
 	switch (variant(self)) {
-	case FEW:
-		few_chase(self, q, n, carry, out);
+	case BARE:
+		bare_chase(self, q, n, carry, out);
 		break;
 	case ONE_16:
 		ldx116_chase(self, q, n, carry, out);
@@ -223,8 +236,8 @@ static inline __attribute__((always_inline)) void find_groups(const ldx *self, c
 static void ldx_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
 	switch (variant(self)) {
-	case FEW:
-		few_lookup(self, q, n, out);
+	case BARE:
+		bare_lookup_batch(self, q, n, out);
 		break;
 	case ONE_16:
 		find_groups(self, q, n, out, 1, 16);
@@ -300,6 +313,10 @@ static void ldx_info(const void *self, ldb_index_info *out)
 {
 	const ldx *index = self;
 	out->tune_ns = index->tune_ns;
+	if (!index->chunk_lines) {
+		snprintf(out->chosen, sizeof out->chosen, "tree=none");
+		return;
+	}
 	snprintf(out->chosen, sizeof out->chosen,
 		 "segments=%zu;buckets=%zu;nodes=%zu;height=%u-%u;bits=%u;chunk=%u",
 		 index->root.segment_count, index->bucket_count, index->node_count,
@@ -309,7 +326,7 @@ static void ldx_info(const void *self, ldb_index_info *out)
 static ldb_val answer(const ldx *self, ldb_key q)
 {
 	return self->chunk_lines ? ldx_find(self, q, self->chunk_lines, self->bits)
-				 : find_few(self, q);
+				 : find_bare(self, q);
 }
 
 /* Every key, and both ends of every gap. */

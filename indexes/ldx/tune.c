@@ -22,6 +22,9 @@
 #define COST_LINE 60.0        /* of one more line of keys */
 #define COST_LOST 1100.0      /* of a chunk too early, because separators did not tell */
 
+/* Where nothing tells more of the keys apart than this leaves, a tree is of no use. */
+#define MOST_LOST 0.75
+
 /* Of a read somewhere in so many bytes. */
 static double read_cost(double bytes)
 {
@@ -102,7 +105,7 @@ static void survey(sample *s)
 }
 
 typedef struct {
-	double cost, bytes;
+	double cost, bytes, lost;
 	unsigned height; /* of all trees but some higher ones */
 } estimate;
 
@@ -167,7 +170,8 @@ static estimate judge(const sample *s, unsigned lines, unsigned bits)
 		if (e.cost < best.cost)
 			best = e;
 	}
-	best.cost += COST_LINE * lines + COST_LOST * s->lost[bits == 32][lines - 1];
+	best.lost = s->lost[bits == 32][lines - 1];
+	best.cost += COST_LINE * lines + COST_LOST * best.lost;
 	return best;
 }
 
@@ -274,7 +278,8 @@ static void judge_all(const sample *s, const ldx_settings *settings, candidate *
 	}
 }
 
-/* Sets root, buckets, chunks, separators and height. */
+/* Sets root, buckets, chunks, separators and height; or no tree at all, unless one was asked for.
+ */
 static void choose(sample *s, const ldx_settings *settings)
 {
 	static const size_t segment_counts[] = {1, 1 << 10, MAX_SEGMENTS};
@@ -289,6 +294,11 @@ static void choose(sample *s, const ldx_settings *settings)
 			survey(s);
 			judge_all(s, settings, &best, keys);
 		}
+	}
+	if (best.is.lost > MOST_LOST && !settings->chunk_lines && !settings->bits) {
+		self->root.segment_count = self->bucket_count = 0;
+		self->chunk_lines = 0;
+		return;
 	}
 	set_segments(s, best.segments);
 	share_out(s, best.bucket_keys);
@@ -338,7 +348,7 @@ bool ldx_tune(ldx *self, const ldx_settings *settings)
 		self->root.segments = most;
 		choose(s, settings);
 		self->root.segments = ldb_alloc(ldx_segment_bytes(self));
-		if (self->root.segments)
+		if (self->root.segments && self->chunk_lines)
 			memcpy(self->root.segments, most, ldx_segment_bytes(self));
 	}
 	ldb_free(distances, 2 * lost_count * sizeof *distances);
