@@ -12,10 +12,9 @@
  *   prefetch     branchless, and both possible next probes are prefetched: a miss per step is
  *                overlapped with the next, for twice the memory traffic.
  *
- * lookup_batch is branchless search of many queries in lock step. All have the same number of
- * steps, so each step is a loop over the queries that moves on and prefetches the next probe: the
- * misses of a whole group overlap (interleaving; Psaropoulos et al., Interleaving with Coroutines,
- * PVLDB 11, 2017, which calls this simple form group prefetching after Chen et al., 2004).
+ * lookup_batch is branchless search of many queries in lock step (ldb_search_all): the misses of a
+ * whole group overlap (interleaving; Psaropoulos et al., Interleaving with Coroutines, PVLDB 11,
+ * 2017, which calls this simple form group prefetching after Chen et al., 2004).
  */
 #include "ldb/index.h"
 #include "ldb/loops.h"
@@ -146,36 +145,10 @@ static void bsearch_chase(const void *self, const ldb_key *q, size_t n, ldb_val 
 	}
 }
 
-static inline void search_group(const sorted_keys *self, const ldb_key *q, size_t count,
-				ldb_val *out)
-{
-	const ldb_key *base[LDB_GROUP];
-	for (size_t i = 0; i < count; i++)
-		base[i] = self->keys;
-	size_t left = self->n;
-	while (left > 8) {
-		size_t half = left / 2;
-		left -= half;
-		for (size_t i = 0; i < count; i++) {
-			base[i] = halve(base[i], half, q[i]);
-			ldb_prefetch_key(base[i], left / 2 - 1);
-		}
-	}
-	/* The last block may straddle two lines. */
-	for (size_t i = 0; self->n >= 8 && i < count; i++) {
-		ldb_prefetch_key(last_block(self, base[i]), 0);
-		ldb_prefetch_key(last_block(self, base[i]), 7);
-	}
-	for (size_t i = 0; i < count; i++)
-		out[i] = answer(self, finish(self, base[i], left, q[i]));
-}
-
 static void bsearch_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	size_t i = 0;
-	for (; i + LDB_GROUP <= n; i += LDB_GROUP)
-		search_group(self, q + i, LDB_GROUP, out + i); /* inlined with a constant count */
-	search_group(self, q + i, n - i, out + i);
+	const sorted_keys *index = self;
+	ldb_search_all(index->keys, index->n, q, n, out);
 }
 
 static ldb_status bsearch_build(void **self, const ldb_key *keys, size_t n, const double *values,

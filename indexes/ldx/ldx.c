@@ -29,19 +29,6 @@ static inline ldb_val find_bare(const bare *self, ldb_key q)
 }
 LDB_INDEX_LOOPS(bare, find_bare)
 
-static void bare_lookup_batch(const ldx *self, const ldb_key *q, size_t n, ldb_val *out)
-{
-	size_t lo[LDB_GROUP], hi[LDB_GROUP];
-	for (size_t at = 0; at < n; at += LDB_GROUP) {
-		const size_t count = n - at < LDB_GROUP ? n - at : LDB_GROUP;
-		for (size_t i = 0; i < count; i++) {
-			lo[i] = 0;
-			hi[i] = self->n;
-		}
-		ldb_search_windows(self->keys, self->n, q + at, lo, hi, count, out + at);
-	}
-}
-
 /* Which of the variants; the choice is made once per call. */
 enum { BARE, ONE_16, TWO_16, ONE_32, TWO_32 };
 static int variant(const ldx *self)
@@ -235,9 +222,10 @@ static inline __attribute__((always_inline)) void find_groups(const ldx *self, c
 
 static void ldx_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
+	const ldx *index = self;
 	switch (variant(self)) {
 	case BARE:
-		bare_lookup_batch(self, q, n, out);
+		ldb_search_all(index->keys, index->n, q, n, out);
 		break;
 	case ONE_16:
 		find_groups(self, q, n, out, 1, 16);

@@ -196,6 +196,21 @@ static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_k
 	}
 }
 
+/* The same for any number of queries, with all keys as their window. */
+static inline void ldb_search_all(const ldb_key *keys, size_t n, const ldb_key *q, size_t queries,
+				  ldb_val *out)
+{
+	size_t lo[LDB_GROUP], hi[LDB_GROUP];
+	for (size_t at = 0; at < queries; at += LDB_GROUP) {
+		const size_t count = queries - at < LDB_GROUP ? queries - at : LDB_GROUP;
+		for (size_t i = 0; i < count; i++) {
+			lo[i] = 0;
+			hi[i] = n;
+		}
+		ldb_search_windows(keys, n, q + at, lo, hi, count, out + at);
+	}
+}
+
 /* --- windows that are all of one length ------------------------------------------------------- */
 
 /*
