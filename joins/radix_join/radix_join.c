@@ -249,7 +249,7 @@ static ldb_status radix(const ldb_join_input *input, ldb_join_result *out, ldb_e
 		.build = {.keys = input->build, .n = input->build_n},
 		.probe = {.keys = input->probe, .n = input->probe_n},
 	};
-	while (!input->params[PARAM_BITS] && join.bits < MAX_BITS &&
+	while (input->params[PARAM_BITS] < 1 && join.bits < MAX_BITS &&
 	       input->build_n >> join.bits > PART_TUPLES)
 		join.bits++;
 	worker workers[LDB_PARTS_MAX];
