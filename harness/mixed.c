@@ -460,9 +460,10 @@ static void note_kind(const char *name, const uint64_t *ns, size_t count, ldb_re
 		return;
 	const double p[] = {percentile(ns, count, 0.5), percentile(ns, count, 0.99),
 			    percentile(ns, count, 0.999)};
-	char text[3][24];
+	char text[3][24] = {"", "", ""};
 	for (int i = 0; i < 3; i++)
-		snprintf(text[i], sizeof text[i], isnan(p[i]) ? "" : "%.0f", p[i]);
+		if (!isnan(p[i]))
+			snprintf(text[i], sizeof text[i], "%.0f", p[i]);
 	snprintf(reply->note + length, sizeof reply->note - length, "%s%s_ns=%s/%s/%s/%llu",
 		 length ? "; " : "", name, text[0], text[1], text[2],
 		 (unsigned long long)ns[count - 1]);
