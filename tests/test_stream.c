@@ -224,7 +224,7 @@ static void test_skew(void **state)
 		most = ++hits[r] > most ? hits[r] : most;
 	}
 	/* 1 / (sum of k^-0.99 to 10,000) is 0.097. */
-	assert_true(most > OPS * 0.085 && most < OPS * 0.11);
+	assert_true((double)most > OPS * 0.085 && (double)most < OPS * 0.11);
 
 	ldb_stream_draw(s, find_mix("ycsb-d"), 0, 0.5, 1, OPS, 1);
 	size_t recent = 0, gets = 0;
