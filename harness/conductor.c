@@ -466,7 +466,8 @@ static void note_disturbance(conduct *c, const ldb_point *at, const ldb_reply *r
 	const long cpus = ldb_cpu_count();
 	if (at->threads > (size_t)cpus)
 		add_note(note, size, "cpus=%ld", cpus);
-	if (at->threads > (size_t)cpus || (at->threads > 1 && c->kind->threads_of_its_own))
+	if (at->threads > (size_t)cpus || (at->threads > 1 && c->kind->threads_of_its_own) ||
+	    c->stage->experiment->rate > 0) /* which sleeps between operations */
 		return;
 	const double share = reply->own_cpu_ns / (reply->elapsed_ns * (double)at->threads);
 	if (share < 0.9) {
