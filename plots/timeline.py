@@ -39,6 +39,14 @@ def figures(folder, run, style):
         yield f"timeline{suffix}", figure(dict(zip(FIXED, fixed)), group, run, style)
 
 
+def differing(name, names):
+    """Those parameters of a name that others of the same competitor have otherwise."""
+    short, _, params = name.partition(":")
+    others = [n.partition(":")[2].split(";") for n in names
+              if n != name and n.partition(":")[0] == short]
+    return [p for p in params.split(";") if any(p not in other for other in others)]
+
+
 def figure(fixed, group, run, style):
     workloads = list(dict.fromkeys(at[0] for at in group))
     datasets = list(dict.fromkeys(at[1:] for at in group))
@@ -46,11 +54,10 @@ def figure(fixed, group, run, style):
                    key=lambda name: style.order(name.partition(":")[0]))
     bare = [name.partition(":")[0] for name in names]
     style.prepare({name: style.competitor(name).learned for name in bare})
-    # Parameters are part of a label only where a name has several.
-    label = {name: style.competitor(short).label + (
-        " " + name.partition(":")[2] if bare.count(short) > 1 else "")
-        for name, short in zip(names, bare)}
     shown = {name: short if bare.count(short) == 1 else name for name, short in zip(names, bare)}
+    style.prepare({shown[n]: style.competitor(short).learned for n, short in zip(names, bare)})
+    label = {name: " ".join([style.competitor(short).label, *differing(name, names)])
+             for name, short in zip(names, bare)}
 
     def dots(rows):
         # Thousand operations in a slot of 100 ms, as millions in a second; in the middle of it.
