@@ -143,7 +143,7 @@ $(foreach l,$(LEVELS),$(eval $(call SIMD_KERNELS,.$(l),-march=x86-64-$(l))))
 test-binaries: all $(BUILD)/tests/count_operations $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
 
 .PHONY: test
-test: test-binaries ## run all tests (about 5 minutes)
+test: test-binaries ## run all tests (about 8 minutes)
 	@BUILD=$(BUILD) $(PYTHON) scripts/run_tests
 
 .PHONY: test-quick
