@@ -216,6 +216,12 @@ bench-join: all ## joins by order, size, skew and density of their sides, and TP
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini
 
+# --- results ----------------------------------------------------------------------------------
+RESULTS = $(patsubst %/,%,$(dir $(wildcard results/*/samples.csv)))
+.PHONY: validate
+validate: ## check results folders, all or DIR: whole, in agreement, repeatable
+	@$(PYTHON) scripts/validate $(or $(DIR),$(RESULTS))
+
 # --- the source -------------------------------------------------------------------------------
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc')
 .PHONY: format

@@ -93,7 +93,7 @@ def read_samples(path):
                 complaints.append(f"line {number} skipped: cut off, the run was interrupted there")
             continue
         try:
-            rows.append(_parse_line(line.rstrip("\r"), header))
+            rows.append({**_parse_line(line.rstrip("\r"), header), "line": number})
         except ValueError as error:
             complaints.append(f"line {number} skipped: {error}")
     return rows, complaints
