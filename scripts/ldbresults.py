@@ -246,6 +246,11 @@ def size_text(n):
     return str(int(n))
 
 
+def ratio_text(ratio):
+    """0.713; below 0.01 two digits that count: 0.00041."""
+    return f"{ratio:.3f}" if ratio >= 0.01 else f"{ratio:.2g}"
+
+
 def machine_text(run):
     """"AMD EPYC 9R14, 2 cores", from whatever run.json says of the machine."""
     machine = run.get("machine")
