@@ -222,6 +222,11 @@ RESULTS = $(patsubst %/,%,$(dir $(wildcard results/*/samples.csv)))
 validate: ## check results folders, all or DIR: whole, in agreement, repeatable
 	@$(PYTHON) scripts/validate $(or $(DIR),$(RESULTS))
 
+.PHONY: report
+report: ## one HTML page of the results folder DIR, into OUT (default DIR/report.html)
+	@$(PYTHON) scripts/report $(or $(DIR),$(error make report: say of which run: DIR=results/...)) \
+		$(if $(OUT),--out $(OUT))
+
 # --- the source -------------------------------------------------------------------------------
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc')
 .PHONY: format

@@ -39,7 +39,7 @@ def figure(points, run, style):
     def dots(name, dataset, mode):
         aside = (names.index(name) - (len(names) - 1) / 2) * SPREAD / max(1, len(names))
         found = [(i, best.get((name, dataset, mode, case))) for i, case in enumerate(order, 1)]
-        return [Dot(i + aside, p.median, p.low, p.high) for i, p in found if p]
+        return [Dot(i + aside, p.median, p.low, p.high, text=p.setting) for i, p in found if p]
 
     def row(mode):
         values = [v for key, p in best.items() if key[2] == mode for v in (p.low, p.high) if v > 0]

@@ -24,7 +24,7 @@ def figure(points, run, style):
     axis = y_axis([v for p in points for v in (p.low, p.high) if v > 0])  # the same for all
 
     def panel(mode, dataset):
-        own = {name: [Dot(p.n, p.median, p.low, p.high, p.fallback) for p in
+        own = {name: [Dot(p.n, p.median, p.low, p.high, p.fallback, text=p.setting) for p in
                       lines[name, dataset, mode]] for name in names if
                (name, dataset, mode) in lines}
         return Panel(mode, dataset, f"{dataset}, {mode}", own, marks)

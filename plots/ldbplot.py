@@ -39,21 +39,27 @@ class Point:
     learned: bool
 
     @property
+    def setting(self):
+        """Its parameters in words, those that tuning found included."""
+        return " ".join(filter(None, [self.params.replace(";", " "),
+                                      f"found: {self.row['chosen']}" if self.row["chosen"] else ""]))
+
+    @property
     def index_bytes(self):
         return float(self.row["index_bytes"]) if self.row["index_bytes"] else None
 
 
+def points_of(rows):
+    """The points of rows of summary.csv that have a number; failed cells are left out."""
+    return [Point(row, row["name"], row["params"], row["dataset"], row["mode"], int(row["n"]),
+                  float(row["median_ns"]), float(row["low_ns"]), float(row["high_ns"]),
+                  row["fallback"] != "", row["learned"] == "1")
+            for row in rows if row["status"] == "ok" and row["median_ns"]]
+
+
 def read_summary(folder):
-    """The points of DIR/summary.csv that have a number; failed cells are left out."""
-    points = []
     with open(os.path.join(folder, "summary.csv"), encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["status"] == "ok" and row["median_ns"]:
-                points.append(Point(row, row["name"], row["params"], row["dataset"], row["mode"],
-                                    int(row["n"]), float(row["median_ns"]), float(row["low_ns"]),
-                                    float(row["high_ns"]), row["fallback"] != "",
-                                    row["learned"] == "1"))
-    return points
+        return points_of(csv.DictReader(file))
 
 
 def of_cases(point):

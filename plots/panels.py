@@ -18,6 +18,7 @@ class Dot:
     high: float
     hollow: bool = False  # a batch fell back to the plain loop
     size: float = 5  # of its marker, in points
+    text: str = ""  # which setting it is; pages show it
 
 
 @dataclass

@@ -77,7 +77,8 @@ def figure(points, run, style):
     def panel(mode, dataset):
         own = sorted((p for p in chosen[dataset] if p.mode == mode), key=lambda p: p.index_bytes)
         best = front(own)
-        lines = {name: [Dot(place(p), p.median, p.low, p.high, p.fallback, 8 if p in best else 4.5)
+        lines = {name: [Dot(place(p), p.median, p.low, p.high, p.fallback, 8 if p in best else 4.5,
+                            p.setting)
                         for p in own if p.name == name] for name in names}
         steps = [(place(p), p.median) for p in best]
         steps += [(limits[1], steps[-1][1])] if steps else []

@@ -5,7 +5,6 @@ After a wanted change: LDB_UPDATE_GOLDEN=1, then review the diff of tests/golden
 """
 
 import csv
-import importlib.util
 import itertools
 import math
 import os
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
 
 import numpy as np
 import scipy.stats
@@ -25,14 +23,8 @@ sys.path.insert(0, os.path.join(ROOT, "scripts"))
 sys.dont_write_bytecode = True
 import ldbresults  # noqa: E402
 import ldbstats  # noqa: E402
+from ldbload import load_script  # noqa: E402
 from ldbstyle import Style  # noqa: E402
-
-
-def load_script(name):
-    loader = SourceFileLoader(name, os.path.join(ROOT, "scripts", name))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
 
 
 summarize = load_script("summarize")
