@@ -17,6 +17,7 @@
 
 #include "catalog.h"
 #include "clock.h"
+#include "generators.h"
 #include "names.h"
 #include "sosd.h"
 #include "tpch.h"
@@ -27,6 +28,7 @@ typedef struct {
 	char name[128];
 	const catalog_item *item; /* NULL: not in the catalog */
 	bool generated;
+	double theta;        /* of zipf:THETA; 0: as the catalog has it */
 	char path[PATH_MAX]; /* of a file */
 	char fetch[32];      /* the command that makes it; "": none, or the catalog's */
 } target;
@@ -105,11 +107,35 @@ static ldb_status resolve_path(const char *spec, target *t, ldb_error *err)
 	return LDB_OK;
 }
 
+/* zipf:THETA -> the generator zipf with another skew */
+static ldb_status resolve_zipf(const char *spec, target *t, ldb_error *err)
+{
+	const char *text = strchr(spec, ':') + 1;
+	const catalog *c;
+	char *end;
+	t->theta = strtod(text, &end);
+	if (end == text || *end || !(t->theta > 0 && t->theta <= 10))
+		return ldb_fail(err, LDB_INVALID,
+				"write zipf:0.75, with a skew above 0, at most 10", "dataset",
+				"'%s'", spec);
+	ldb_status status = catalog_get(&c, err);
+	if (status != LDB_OK)
+		return status;
+	t->item = catalog_find(c, "zipf");
+	if (!t->item)
+		return fail_unknown("zipf", c, err);
+	copy_text(t->name, sizeof t->name, spec);
+	t->generated = true;
+	return LDB_OK;
+}
+
 static ldb_status resolve(const char *spec, target *t, ldb_error *err)
 {
 	memset(t, 0, sizeof *t);
 	if (strncmp(spec, "tpch:", 5) == 0)
 		return resolve_tpch(spec, t, err);
+	if (strncmp(spec, "zipf:", 5) == 0)
+		return resolve_zipf(spec, t, err);
 	if (strchr(spec, '/'))
 		return resolve_path(spec, t, err); /* needs no catalog */
 	const catalog *c;
@@ -258,7 +284,10 @@ static ldb_status generate(const target *t, size_t n, const ldb_dataset_options 
 	ldb_status status = map_keys(d, n ? n : t->item->n, options->pages, err);
 	if (status != LDB_OK)
 		return status;
-	g->generate(d->keys, d->n, options->seed);
+	if (t->theta > 0)
+		gen_zipf_theta(d->keys, d->n, options->seed, t->theta);
+	else
+		g->generate(d->keys, d->n, options->seed);
 	d->source_n = d->n;
 	snprintf(d->source, sizeof d->source, "generated, seed %" PRIu64, options->seed);
 	const size_t i = sosd_first_unsorted(d->keys, d->n);

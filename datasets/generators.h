@@ -48,6 +48,8 @@ void gen_wiki_like(ldb_key *keys, size_t n, uint64_t seed);
 
 /* repeated.c */
 void gen_zipf(ldb_key *keys, size_t n, uint64_t seed);
+/* The kth most frequent value with probability ~ k^-theta; gen_zipf has theta 1. */
+void gen_zipf_theta(ldb_key *keys, size_t n, uint64_t seed, double theta);
 void gen_thousand_keys(ldb_key *keys, size_t n, uint64_t seed);
 
 /* adversarial.c */

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "detmath.h"
 #include "generators.h"
 
 enum { VALUES = 1 << 20, FEW = 1000 };
@@ -23,15 +24,21 @@ static int compare_values(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Values 1 to `count`, the kth with weight k^-1 or, when all are alike, 1. */
-static void draw(ldb_key *keys, size_t n, uint64_t seed, size_t count, bool alike)
+/* k^-theta, the same on every machine. */
+static double weight(size_t k, double theta)
+{
+	return theta == 1 ? 1 / (double)k : theta == 0 ? 1 : det_exp(-theta * det_log((double)k));
+}
+
+/* Values 1 to `count`, the kth with weight k^-theta. */
+static void draw(ldb_key *keys, size_t n, uint64_t seed, size_t count, double theta)
 {
 	static value values[VALUES];
 	ldb_rng rng;
 	ldb_rng_seed(&rng, seed);
 	double sum = 0;
 	for (size_t k = 0; k < count; k++) {
-		sum += alike ? 1 : 1 / (double)(k + 1);
+		sum += weight(k + 1, theta);
 		values[k] = (value){.key = ldb_mix64(seed + k), .weight = sum};
 	}
 	gen_uniform(keys, n, 0, UINT64_MAX, &rng);
@@ -53,12 +60,17 @@ static void draw(ldb_key *keys, size_t n, uint64_t seed, size_t count, bool alik
 	}
 }
 
+void gen_zipf_theta(ldb_key *keys, size_t n, uint64_t seed, double theta)
+{
+	draw(keys, n, seed, VALUES, theta);
+}
+
 void gen_zipf(ldb_key *keys, size_t n, uint64_t seed)
 {
-	draw(keys, n, seed, VALUES, false);
+	gen_zipf_theta(keys, n, seed, 1);
 }
 
 void gen_thousand_keys(ldb_key *keys, size_t n, uint64_t seed)
 {
-	draw(keys, n, seed, FEW, true);
+	draw(keys, n, seed, FEW, 0);
 }

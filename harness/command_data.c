@@ -5,17 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../datasets/inspect.h"
 #include "commands.h"
 #include "dataset.h"
 #include "names.h"
 
+enum { MOST_EPSILONS = 16 };
+
 typedef struct {
 	const char *spec, *out;
+	uint64_t epsilons[MOST_EPSILONS];
+	size_t epsilon_count;
 	size_t n;
 	int key_bits;
 	uint64_t seed;
 	bool writes;
 } arguments;
+
+/* "8,32,4096" as errors to count segments at; false when it is no such list. */
+static bool parse_epsilons(const char *text, arguments *a)
+{
+	for (a->epsilon_count = 0; a->epsilon_count < MOST_EPSILONS; text++) {
+		char *end;
+		const uint64_t epsilon = strtoull(text, &end, 10);
+		if (end == text || *text == '-' || epsilon >= UINT64_C(1) << 60)
+			return false;
+		a->epsilons[a->epsilon_count++] = epsilon;
+		text = end;
+		if (*text != ',')
+			return *text == '\0';
+	}
+	return false;
+}
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -40,6 +61,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case 'o':
 		a->out = value;
+		return 0;
+	case 'e':
+		if (!parse_epsilons(value, a))
+			argp_error(state, "--epsilon: '%s'; write up to %d ranks like 8,32,4096",
+				   value, MOST_EPSILONS);
 		return 0;
 	case ARGP_KEY_ARG:
 		if (a->spec)
@@ -66,6 +92,8 @@ static int parse(int argc, char **argv, arguments *a)
 		{"key-bits", 'k', "32|64", 0,
 		 "key width: of a file without suffix; of the one written", 0},
 		{"out", 'o', "FILE", a->writes ? 0 : OPTION_HIDDEN, "the SOSD file to write", 0},
+		{"epsilon", 'e', "E,..", a->writes ? OPTION_HIDDEN : 0,
+		 "count segments at these errors, too", 0},
 		{0}};
 	const struct argp writer = {
 		.options = options,
@@ -152,6 +180,11 @@ int ldb_command_inspect(int argc, char **argv)
 	       "%zu at error 4096 (%.1f)\n",
 	       f.segments_eps32, (double)f.segments_eps32 * per_million, f.segments_eps4096,
 	       (double)f.segments_eps4096 * per_million);
+	for (size_t i = 0; i < a.epsilon_count; i++) {
+		const size_t count = inspect_segments(data.keys, data.n, a.epsilons[i], NULL);
+		printf("segments       %zu segments at error %" PRIu64 " (%.1f per million keys)\n",
+		       count, a.epsilons[i], (double)count * per_million);
+	}
 	printf("checksum       XXH3 %016" PRIx64 "\n", data.checksum);
 	printf("loaded in      %.3f s\n", (double)data.load_ns / 1e9);
 	ldb_dataset_free(&data);

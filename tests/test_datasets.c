@@ -499,6 +499,20 @@ static void test_generated(void **state)
 	load_fails("uniform_sparse", SIZE_MAX / 8 + 2, &plain, LDB_OOM, NULL, "keys need", NULL);
 }
 
+static void test_zipf_of_any_skew(void **state)
+{
+	(void)state;
+	ldb_dataset d;
+	load_ok("zipf:1.5", 1000, &plain, &d);
+	assert_string_equal(d.name, "zipf:1.5");
+	assert_int_equal(d.n, 1000);
+	ldb_dataset_free(&d);
+	for (const char *const *spec = (const char *const[]){"zipf:", "zipf:0", "zipf:x", "zipf:1x",
+							     "zipf:nan", "zipf:11", NULL};
+	     *spec; spec++)
+		load_fails(*spec, 10, &plain, LDB_INVALID, "dataset", *spec, "zipf:0.75");
+}
+
 /* Each generator, at small sizes: sorted, and taken by the loader's own check. */
 static void test_all_generators(void **state)
 {
@@ -587,7 +601,7 @@ static void test_catalog_list(void **state)
 	ldb_error err = {0};
 	const ldb_catalog_entry *e = ldb_catalog(&count, &err);
 	assert_non_null(e);
-	assert_int_equal(count, 4);
+	assert_int_equal(count, 5);
 	assert_string_equal(e[0].name, "uniform_sparse");
 	assert_string_equal(e[0].kind, "generated");
 	assert_int_equal(e[0].n, 0);
@@ -1506,7 +1520,9 @@ static int set_up(void **state)
 		"path = data/tiny_uint64\nn = 4\nchecksum = %016" PRIx64 "\n"
 		"fetch = scripts/fetch tiny\n"
 		"[loose]\nkind = file\nabout = a\nsource = a shelf\nlicence = none\n"
-		"path = data/loose_uint32\nalso = lo\n",
+		"path = data/loose_uint32\nalso = lo\n"
+		"[zipf]\nkind = generated\nabout = a\nsource = b\nlicence = none\n"
+		"generator = zipf\nn = 10\n",
 		XXH3_64bits(tiny, sizeof tiny));
 	put_file(at_root("datasets/catalog.ini"), text, (size_t)length);
 	setenv("LDB_ROOT", root, 1);
@@ -1538,6 +1554,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_names),
 		cmocka_unit_test(test_generated),
 		cmocka_unit_test(test_all_generators),
+		cmocka_unit_test(test_zipf_of_any_skew),
 		cmocka_unit_test(test_catalog_file),
 		cmocka_unit_test(test_data_folder),
 		cmocka_unit_test(test_catalog_list),

@@ -667,6 +667,13 @@ static void test_repeated(void **state)
 	/* The most frequent value has a share of one by the 2^20th harmonic number, 14.44. */
 	count_values(keys, N, &greatest);
 	assert_in_range(greatest, 0.98 * N / 14.44, 1.02 * N / 14.44);
+	/* Other skews: the sums of k^-0.5 and of k^-1.5 up to 2^20 are 2046.5 and 2.610. */
+	gen_zipf_theta(keys, N, 1, 0.5);
+	count_values(keys, N, &greatest);
+	assert_in_range(greatest, N / 2046.5 - 100, N / 2046.5 + 100);
+	gen_zipf_theta(keys, N, 1, 1.5);
+	count_values(keys, N, &greatest);
+	assert_in_range(greatest, 0.98 * N / 2.610, 1.02 * N / 2.610);
 	free(keys);
 }
 
