@@ -216,6 +216,12 @@ bench-join: all ## joins by order, size, skew and density of their sides, and TP
 demo: all ## the demo graph: B-tree against learned, 1K to 10M keys
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench --demo configs/demo.ini
 
+# FIG: one or several; OUT: where to; SCALE: factor of all sizes, 20 makes 200M keys of 10M.
+.PHONY: reproduce
+reproduce: all $(BUILD)/tests/count_operations ## the figures of the papers (half an hour); FIG=list names them, FIG=sosd-pareto makes one
+	@BUILD=$(BUILD) $(PYTHON) scripts/reproduce $(if $(OUT),--out $(OUT)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(ORIGINALS),--originals) $(if $(QUICK),--quick) $(FIG)
+
 # --- results ----------------------------------------------------------------------------------
 RESULTS = $(patsubst %/,%,$(dir $(wildcard results/*/samples.csv)))
 .PHONY: validate
