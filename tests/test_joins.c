@@ -441,8 +441,9 @@ static void test_small(void **state)
 /* Enough rows for groups, parts and full buffers, by default parameters and many threads. */
 static void test_large(void **state)
 {
-	static const int kinds[] = {TEST_UNIFORM, TEST_DENSE,    TEST_FEW_DISTINCT, TEST_RUNS,
-				    TEST_POWERS,  TEST_OUTLIERS, TEST_ENDS_MANY,    TEST_PAIRS};
+	static const int kinds[] = {TEST_UNIFORM,   TEST_DENSE,  TEST_FEW_DISTINCT,
+				    TEST_RUNS,      TEST_POWERS, TEST_OUTLIERS,
+				    TEST_ENDS_MANY, TEST_PAIRS,  TEST_DENSE};
 	const test_join *plugin = *state;
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
 		test_case c;

@@ -56,11 +56,11 @@ static inline size_t place_of(const array *a, ldb_key key)
 	return place < a->range ? place : a->range;
 }
 
-/* Up to LDB_GROUP probes, whose entries are asked for before the first is read. */
+/* Up to LDB_SINK_ROOM probes, whose entries are asked for before the first is read. */
 static inline void probe_group(const array *a, const ldb_key *keys, size_t from, size_t count,
 			       ldb_sink *sink)
 {
-	size_t place[LDB_GROUP];
+	size_t place[LDB_SINK_ROOM];
 	for (size_t i = 0; i < count; i++) {
 		place[i] = place_of(a, keys[from + i]);
 		ldb_prefetch(a->head, place[i] * sizeof *a->head);
@@ -84,8 +84,8 @@ static void *probe_share(void *argument)
 	ldb_sink sink;
 	ldb_sink_open(&sink, s->input, s->used);
 	size_t i = s->from;
-	for (; s->to - i >= LDB_GROUP; i += LDB_GROUP)
-		probe_group(s->array, keys, i, LDB_GROUP, &sink);
+	for (; s->to - i >= LDB_SINK_ROOM; i += LDB_SINK_ROOM)
+		probe_group(s->array, keys, i, LDB_SINK_ROOM, &sink);
 	probe_group(s->array, keys, i, s->to - i, &sink);
 	ldb_sink_close(&sink, &s->result);
 	return NULL;
