@@ -1,21 +1,29 @@
 /*
  * The model without error, for a build side whose keys are distinct and fill their range densely:
- * their distribution function itself. A bit for each key of the range says whether it is there,
- * and a count for every 32 how many are before; so a probe gets its rank, or that there is none,
- * from one word of 8 bytes, and no key is read or compared. It takes a quarter of a byte for each
- * key of the range, where an array of rows takes 4.
+ * their distribution function itself. A probe gets its rank, or that there is none, and no key is
+ * read or compared.
  *
- * Nothing is trained here: it is a bitmap with counts (Jacobson, Space-Efficient Static Trees and
- * Graphs, FOCS 1989), what a learned model comes down to where there is nothing to approximate.
+ *   place    A key's place in the range. Bits in the midst of the keys that are the same in all of
+ *            them are taken out: TPC-H's order keys use 8 values of each 32, and so lie as densely
+ *            as if they were counted through. Which bits, a sample says; that it holds for all keys
+ *            is checked while they are entered.
+ *   full     If a key is at every place, the place is the rank, and sorted keys need no memory.
+ *   words    If not: a bit for each place says whether there is a key, and a count for every 32 how
+ *            many are before. That is a quarter of a byte a place, where an array of rows takes 4.
+ *
+ * The words are a bitmap with counts (Jacobson, Space-Efficient Static Trees and Graphs, FOCS
+ * 1989), what a learned model comes down to where there is nothing to approximate.
  */
 #ifndef DENSE_H
 #define DENSE_H
 
+#include "ldb/cdf.h"
 #include "ldb/match.h"
 #include "ldb/window.h"
 
 enum {
-	DENSE_SPREAD = 16,      /* most keys of the range for each build key */
+	DENSE_SPREAD = 16,      /* most places for each build key */
+	DENSE_SAMPLE = 1024,    /* keys that show which bits are the same in all */
 	DENSE_FETCH = 512 << 10 /* bytes of words from which on they are asked for before */
 };
 
@@ -25,8 +33,11 @@ typedef struct {
 } dense_word;
 
 typedef struct {
-	ldb_key base;
-	size_t range, word_count; /* the last word is empty: that of all other keys */
+	/* Place: the key without the `gap` bits above those of `low`, which all keys share. */
+	ldb_key low, gap_mask, gap_bits, base;
+	unsigned gap;
+	size_t range; /* of places; this is that of all other keys */
+	bool full;    /* then there are no words */
 	dense_word *words;
 	uint32_t *rows; /* of each rank, and one more; NULL: the rank is the row */
 	size_t n;
@@ -34,7 +45,7 @@ typedef struct {
 
 static inline size_t dense_word_bytes(const dense_model *model)
 {
-	return model->word_count * sizeof *model->words;
+	return (model->range / 32 + 1) * sizeof *model->words;
 }
 
 static inline size_t dense_row_bytes(const dense_model *model)
@@ -46,63 +57,167 @@ static inline void dense_free(dense_model *model)
 {
 	ldb_free(model->words, dense_word_bytes(model));
 	ldb_free(model->rows, dense_row_bytes(model));
+	model->words = NULL;
+	model->rows = NULL;
 }
 
-/* Where a key's bit is; of keys outside of the range the empty word's first. */
+/* --- places ----------------------------------------------------------------------------------- */
+
+static inline ldb_key dense_squeeze(const dense_model *model, ldb_key key)
+{
+	return (key & model->low) | (key >> model->gap & ~model->low);
+}
+
 static inline size_t dense_place(const dense_model *model, ldb_key key)
 {
-	const size_t place = (size_t)(key - model->base);
-	return place < model->range ? place : (model->word_count - 1) * 32;
+	const size_t place = (size_t)(dense_squeeze(model, key) - model->base);
+	return place < model->range && (key & model->gap_mask) == model->gap_bits ? place
+										  : model->range;
+}
+
+#if defined(__AVX512F__)
+static inline __m512i dense_place8(const dense_model *model, const ldb_key *keys)
+{
+	const __m512i key = _mm512_loadu_si512(keys);
+	const __m512i low = _mm512_set1_epi64((long long)model->low);
+	const __m512i gap = _mm512_set1_epi64((long long)model->gap_mask);
+	const __m512i bits = _mm512_set1_epi64((long long)model->gap_bits);
+	const __m512i range = _mm512_set1_epi64((long long)model->range);
+	const __m512i high = _mm512_srl_epi64(key, _mm_cvtsi32_si128((int)model->gap));
+	const __m512i squeezed =
+		_mm512_ternarylogic_epi64(low, key, high, 0xca); /* low ? key : high */
+	const __m512i base = _mm512_set1_epi64((long long)model->base);
+	const __mmask8 fits = _mm512_cmpeq_epi64_mask(_mm512_and_si512(key, gap), bits);
+	const __m512i place = _mm512_min_epu64(_mm512_sub_epi64(squeezed, base), range);
+	return _mm512_mask_mov_epi64(range, fits, place);
+}
+#endif
+
+/* Where the longest run of zeros below the top bit is: *at, and how long. */
+static inline unsigned dense_widest_gap(ldb_key varying, unsigned *at)
+{
+	unsigned widest = 0, run = 0;
+	*at = 0;
+	for (unsigned bit = 0; bit < 64 && varying >> bit; bit++) {
+		run = varying >> bit & 1 ? 0 : run + 1;
+		if (run > widest) {
+			widest = run;
+			*at = bit + 1 - run;
+		}
+	}
+	return widest;
+}
+
+/* Sets the places of keys between `least` and `largest`, with a gap in them or without. */
+static inline void dense_set_places(dense_model *model, const ldb_key *keys, ldb_key least,
+				    ldb_key largest, bool with_gap)
+{
+	unsigned at = 0;
+	ldb_key varying = least ^ largest;
+	const size_t sample = model->n < DENSE_SAMPLE ? model->n : DENSE_SAMPLE;
+	for (size_t i = 0; i < sample; i++)
+		varying |= keys[ldb_sample_rank(i, sample, model->n)] ^ least;
+	model->gap = with_gap ? dense_widest_gap(varying, &at) : 0;
+	model->low = ((ldb_key)1 << at) - 1;
+	model->gap_mask = (((ldb_key)1 << model->gap) - 1) << at;
+	model->gap_bits = least & model->gap_mask;
+	model->base = dense_squeeze(model, least);
+	model->range = (size_t)(dense_squeeze(model, largest) - model->base) + 1;
+}
+
+/* --- building --------------------------------------------------------------------------------- */
+
+/* Is the place of each of the sorted keys its rank? */
+static inline bool dense_is_full(const dense_model *model, const ldb_key *keys)
+{
+	size_t i = 0;
+	bool full = true;
+#if defined(__AVX512F__)
+	__m512i rank = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+	__mmask8 wrong = 0;
+	for (; i + 8 <= model->n && !wrong; i += 8) {
+		wrong = _mm512_cmpneq_epi64_mask(dense_place8(model, keys + i), rank);
+		rank = _mm512_add_epi64(rank, _mm512_set1_epi64(8));
+	}
+	full = !wrong;
+#endif
+	for (; i < model->n && full; i++)
+		full = dense_place(model, keys[i]) == i;
+	return full;
+}
+
+/* Sets the bits; false when two keys are equal or one has no place. Sorted keys share a word with
+ * their neighbours, so it is kept in a register. */
+static inline bool dense_set_bits(dense_model *model, const ldb_key *keys, bool sorted)
+{
+	bool bad = false;
+	for (size_t i = 0; i < model->n && !bad;) {
+		size_t place = dense_place(model, keys[i]);
+		const size_t word = place / 32;
+		uint32_t bits = model->words[word].bits;
+		do {
+			const uint32_t bit = (uint32_t)1 << place % 32;
+			bad |= place == model->range || (bits & bit);
+			bits |= bit;
+			if (++i == model->n || !sorted)
+				break;
+			place = dense_place(model, keys[i]);
+		} while (place / 32 == word);
+		model->words[word].bits = bits;
+	}
+	return !bad;
 }
 
 /* The rank of the key at that place, and in *there whether there is one. */
 static inline uint32_t dense_rank(const dense_model *model, size_t place, bool *there)
 {
+	if (model->full) {
+		*there = place < model->range;
+		return (uint32_t)place;
+	}
 	const dense_word word = model->words[place / 32];
 	const uint32_t bit = (uint32_t)1 << place % 32;
 	*there = word.bits & bit;
 	return word.before + (uint32_t)__builtin_popcount(word.bits & (bit - 1));
 }
 
-/* Sets the bits; false when two keys are equal. Sorted keys share a word with their neighbours, so
- * it is kept in a register. */
-static inline bool dense_set_bits(dense_model *model, const ldb_key *keys, bool sorted)
-{
-	uint32_t twice = 0;
-	for (size_t i = 0; i < model->n;) {
-		const size_t word = (size_t)(keys[i] - model->base) / 32;
-		uint32_t bits = model->words[word].bits;
-		do {
-			const size_t place = (size_t)(keys[i] - model->base);
-			const uint32_t bit = (uint32_t)1 << place % 32;
-			if (sorted && place / 32 != word)
-				break;
-			twice |= bits & bit;
-			bits |= bit;
-			i++;
-		} while (sorted && i < model->n);
-		model->words[word].bits = bits;
-	}
-	return !twice;
-}
-
-/* False when two keys are equal. */
+/* False when two keys are equal or one has no place. */
 static inline bool dense_fill(dense_model *model, const ldb_key *keys, bool sorted)
 {
 	uint32_t before = 0;
 	memset(model->words, 0, dense_word_bytes(model));
 	if (!dense_set_bits(model, keys, sorted))
 		return false;
-	for (size_t w = 0; w < model->word_count; w++) {
+	for (size_t w = 0; w <= model->range / 32; w++) {
 		model->words[w].before = before;
 		before += (uint32_t)__builtin_popcount(model->words[w].bits);
 	}
+	model->full = model->n == model->range;
 	for (size_t i = 0; model->rows && i < model->n; i++) {
 		bool there;
-		const size_t place = (size_t)(keys[i] - model->base);
-		model->rows[dense_rank(model, place, &there)] = (uint32_t)i;
+		model->rows[dense_rank(model, dense_place(model, keys[i]), &there)] = (uint32_t)i;
 	}
 	return true;
+}
+
+/* Makes the model with its places set. */
+static inline bool dense_enter(dense_model *model, const ldb_key *keys, bool sorted, bool *made)
+{
+	*made = false;
+	if (model->range > (uint64_t)model->n * DENSE_SPREAD || !model->range)
+		return true;
+	model->full = sorted && model->n == model->range && dense_is_full(model, keys);
+	if (model->full) {
+		*made = true;
+		return true;
+	}
+	model->words = ldb_alloc(dense_word_bytes(model));
+	model->rows = sorted ? NULL : ldb_alloc(dense_row_bytes(model));
+	const bool enough = model->words && (sorted || model->rows);
+	*made = enough && dense_fill(model, keys, sorted);
+	if (!*made)
+		dense_free(model);
+	return enough;
 }
 
 /*
@@ -112,20 +227,16 @@ static inline bool dense_fill(dense_model *model, const ldb_key *keys, bool sort
 static inline bool dense_make(dense_model *model, const ldb_key *keys, size_t n, ldb_key least,
 			      ldb_key largest, bool sorted, bool *made)
 {
-	*made = false;
-	*model = (dense_model){.base = least, .n = n};
-	if (largest - least >= (uint64_t)n * DENSE_SPREAD)
-		return true;
-	model->range = (size_t)(largest - least) + 1;
-	model->word_count = (model->range + 31) / 32 + 1;
-	model->words = ldb_alloc(dense_word_bytes(model));
-	model->rows = sorted ? NULL : ldb_alloc(dense_row_bytes(model));
-	const bool enough = model->words && (sorted || model->rows);
-	*made = enough && dense_fill(model, keys, sorted);
-	if (!*made)
-		dense_free(model);
-	return enough;
+	*model = (dense_model){.n = n};
+	dense_set_places(model, keys, least, largest, true);
+	const bool enough = dense_enter(model, keys, sorted, made);
+	if (!enough || *made || !model->gap)
+		return enough;
+	dense_set_places(model, keys, least, largest, false);
+	return dense_enter(model, keys, sorted, made);
 }
+
+/* --- probing ---------------------------------------------------------------------------------- */
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 /* How many bits of the lower halves of the lanes are set: by nibbles (Mula, Kurz, Lemire, Faster
@@ -143,43 +254,60 @@ static inline __m512i dense_popcount(__m512i bits)
 }
 
 /* Eight places at a time, where a key's rank is its row. */
-static inline void dense_put8(const dense_model *model, const size_t *place, size_t from,
+static inline void dense_put8(const dense_model *model, const ldb_key *probe, size_t from,
 			      ldb_sink *sink)
 {
-	const __m512i one = _mm512_set1_epi64(1), at = _mm512_loadu_si512(place);
+	const __m512i lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+	const __m512i row = _mm512_add_epi64(lane, _mm512_set1_epi64((long long)from));
+	const __m512i probe_row = _mm512_slli_epi64(row, 32);
+	const __m512i at = dense_place8(model, probe + from);
+	if (model->full) {
+		const __m512i range = _mm512_set1_epi64((long long)model->range);
+		ldb_sink_put8(sink, _mm512_cmplt_epu64_mask(at, range),
+			      _mm512_or_si512(at, probe_row));
+		return;
+	}
+	const __m512i one = _mm512_set1_epi64(1);
 	const __m512i word = _mm512_i64gather_epi64(_mm512_srli_epi64(at, 5), model->words, 8);
 	const __m512i bit = _mm512_sllv_epi64(one, _mm512_and_si512(at, _mm512_set1_epi64(31)));
 	const __m512i below = _mm512_and_si512(word, _mm512_sub_epi64(bit, one));
 	const __m512i rank = _mm512_add_epi64(_mm512_srli_epi64(word, 32), dense_popcount(below));
-	const __m512i lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-	const __m512i row = _mm512_add_epi64(lane, _mm512_set1_epi64((long long)from));
-	ldb_sink_put8(sink, _mm512_test_epi64_mask(word, bit),
-		      _mm512_or_si512(rank, _mm512_slli_epi64(row, 32)));
+	ldb_sink_put8(sink, _mm512_test_epi64_mask(word, bit), _mm512_or_si512(rank, probe_row));
 }
 #endif
 
-/* The matches of `count` places, where a key's rank is its row. */
-static inline void dense_put_ranks(const dense_model *model, const size_t *place, size_t from,
+/* The matches of probes [from, from + count), where a key's rank is its row. */
+static inline void dense_put_ranks(const dense_model *model, const ldb_key *probe, size_t from,
 				   size_t count, ldb_sink *sink)
 {
-	size_t i = 0;
+	size_t i = from;
+	if (!model->full && dense_word_bytes(model) > DENSE_FETCH)
+		for (size_t k = from; k < from + count; k++)
+			ldb_prefetch(model->words,
+				     dense_place(model, probe[k]) / 32 * sizeof *model->words);
 #if defined(__AVX512F__) && defined(__AVX512BW__)
-	for (; i + 8 <= count; i += 8)
-		dense_put8(model, place + i, from + i, sink);
+	for (; i + 8 <= from + count; i += 8)
+		dense_put8(model, probe, i, sink);
 #endif
-	for (; i < count; i++) {
+	for (; i < from + count; i++) {
 		bool there;
-		const uint32_t rank = dense_rank(model, place[i], &there);
-		ldb_sink_put(sink, rank, (uint32_t)(from + i), there);
+		const uint32_t rank = dense_rank(model, dense_place(model, probe[i]), &there);
+		ldb_sink_put(sink, rank, (uint32_t)i, there);
 	}
 }
 
-/* The same where rows are looked up by rank. */
-static inline void dense_put_rows(const dense_model *model, const size_t *place, size_t from,
+/* The same where rows are looked up by rank; count <= LDB_SINK_ROOM. */
+static inline void dense_put_rows(const dense_model *model, const ldb_key *probe, size_t from,
 				  size_t count, ldb_sink *sink)
 {
+	size_t place[LDB_SINK_ROOM];
 	uint32_t rank[LDB_SINK_ROOM];
 	bool there[LDB_SINK_ROOM];
+	for (size_t i = 0; i < count; i++) {
+		place[i] = dense_place(model, probe[from + i]);
+		if (!model->full)
+			ldb_prefetch(model->words, place[i] / 32 * sizeof *model->words);
+	}
 	for (size_t i = 0; i < count; i++) {
 		rank[i] = dense_rank(model, place[i], &there[i]);
 		ldb_prefetch(model->rows, rank[i] * sizeof *model->rows);
@@ -188,29 +316,18 @@ static inline void dense_put_rows(const dense_model *model, const size_t *place,
 		ldb_sink_put(sink, model->rows[rank[i]], (uint32_t)(from + i), there[i]);
 }
 
-/* Puts the matches of probes [from, from + count), count <= LDB_SINK_ROOM. */
-static inline void dense_probe_group(const dense_model *model, const ldb_key *probe, size_t from,
-				     size_t count, ldb_sink *sink)
-{
-	size_t place[LDB_SINK_ROOM];
-	const bool fetch = dense_word_bytes(model) > DENSE_FETCH;
-	for (size_t i = 0; i < count; i++)
-		place[i] = dense_place(model, probe[from + i]);
-	for (size_t i = 0; fetch && i < count; i++)
-		ldb_prefetch(model->words, place[i] / 32 * sizeof *model->words);
-	if (model->rows)
-		dense_put_rows(model, place, from, count, sink);
-	else
-		dense_put_ranks(model, place, from, count, sink);
-	ldb_sink_check(sink);
-}
-
 static inline void dense_probe(const dense_model *model, const ldb_key *probe, size_t from,
 			       size_t to, ldb_sink *sink)
 {
-	for (; to - from >= LDB_SINK_ROOM; from += LDB_SINK_ROOM)
-		dense_probe_group(model, probe, from, LDB_SINK_ROOM, sink);
-	dense_probe_group(model, probe, from, to - from, sink);
+	while (from < to) {
+		const size_t count = to - from < LDB_SINK_ROOM ? to - from : LDB_SINK_ROOM;
+		if (model->rows)
+			dense_put_rows(model, probe, from, count, sink);
+		else
+			dense_put_ranks(model, probe, from, count, sink);
+		ldb_sink_check(sink);
+		from += count;
+	}
 }
 
 #endif
