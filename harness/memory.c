@@ -9,6 +9,7 @@
 #include "memory.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,10 +171,62 @@ static size_t malloced(void)
 	return bytes - cached;
 }
 
+/* Large blocks kept for the next ones of their size (ldb_alloc_keep). */
+static struct {
+	pthread_mutex_t mutex;
+	bool on;
+	size_t count;
+	struct {
+		void *p;
+		size_t bytes; /* rounded to huge pages */
+	} block[64];
+} kept = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+enum { KEPT_MOST = sizeof kept.block / sizeof *kept.block };
+
+static void *take_kept(size_t bytes)
+{
+	void *p = NULL;
+	pthread_mutex_lock(&kept.mutex);
+	for (size_t i = kept.count; i-- > 0 && !p;) {
+		if (kept.block[i].bytes != round_huge(bytes))
+			continue;
+		p = kept.block[i].p;
+		kept.block[i] = kept.block[--kept.count];
+	}
+	pthread_mutex_unlock(&kept.mutex);
+	return p;
+}
+
+static bool keep_block(void *p, size_t bytes)
+{
+	pthread_mutex_lock(&kept.mutex);
+	const bool keep = kept.on && kept.count < KEPT_MOST;
+	if (keep) {
+		kept.block[kept.count].p = p;
+		kept.block[kept.count++].bytes = round_huge(bytes);
+	}
+	pthread_mutex_unlock(&kept.mutex);
+	return keep;
+}
+
+void ldb_alloc_keep(bool keep)
+{
+	pthread_mutex_lock(&kept.mutex);
+	kept.on = keep;
+	while (!keep && kept.count) {
+		kept.count--;
+		ldb_unmap(kept.block[kept.count].p, kept.block[kept.count].bytes);
+	}
+	pthread_mutex_unlock(&kept.mutex);
+}
+
 static void *raw_alloc(size_t bytes)
 {
-	if (bytes >= LARGE_BYTES)
-		return ldb_map(bytes, state.pages, NULL);
+	if (bytes >= LARGE_BYTES) {
+		void *p = take_kept(bytes);
+		return p ? p : ldb_map(bytes, state.pages, NULL);
+	}
 	const int flags = MALLOCX_ALIGN(bytes >= 64 ? 64 : 16);
 	void *p = mallocx(bytes ? bytes : 1, flags);
 	if (p)
@@ -184,7 +237,8 @@ static void *raw_alloc(size_t bytes)
 static void raw_free(void *p, size_t bytes)
 {
 	if (bytes >= LARGE_BYTES) {
-		ldb_unmap(p, bytes);
+		if (!keep_block(p, bytes))
+			ldb_unmap(p, bytes);
 		return;
 	}
 	atomic_fetch_sub_explicit(&state.small_usable, sallocx(p, 0), memory_order_relaxed);
@@ -197,6 +251,11 @@ size_t ldb_alloc_foreign(void)
 	return all > state.foreign_at_setup ? all - state.foreign_at_setup : 0;
 }
 #else
+void ldb_alloc_keep(bool keep)
+{
+	(void)keep; /* every overrun is to be seen, and every use after free */
+}
+
 static void install_hooks(void)
 {
 }

@@ -45,6 +45,12 @@ void ldb_alloc_fail_at(uint64_t nth);
 /* How many ldb_alloc calls there were since setup. */
 uint64_t ldb_alloc_calls(void);
 
+/*
+ * From now on large blocks that are freed are kept for the next ones of their size, with pages that
+ * are there already; or no longer, and those kept are given back.
+ */
+void ldb_alloc_keep(bool keep);
+
 /* Share of the process's large anonymous mappings that huge pages back, 0..1, by smaps; <0 unknown.
  */
 double ldb_huge_share(void);

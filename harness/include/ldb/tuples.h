@@ -39,6 +39,20 @@ typedef struct {
 	_Alignas(64) ldb_tuple tuple[LDB_LINE_TUPLES];
 } ldb_tuple_line;
 
+/* Writes a whole line past the caches, without reading what was there. */
+static inline void ldb_stream_line(ldb_tuple *to, const ldb_tuple_line *line)
+{
+#if defined(__AVX512F__)
+	_mm512_stream_si512((void *)to, _mm512_load_si512(line));
+#elif defined(__SSE2__)
+	for (size_t i = 0; i < LDB_LINE_TUPLES; i++)
+		_mm_stream_si128((__m128i *)(to + i),
+				 _mm_load_si128((const __m128i *)&line->tuple[i]));
+#else
+	memcpy(to, line, sizeof *line);
+#endif
+}
+
 /*
  * Writes the tuples of keys[from..to) to their parts. part[i] says which one keys[i] goes to, and
  * at[part] where in `out` (64-byte aligned) the next tuple of it goes; it is moved on. Lines has
@@ -56,7 +70,7 @@ static inline void ldb_split(const ldb_key *keys, size_t from, size_t to, const 
 		if (end % LDB_LINE_TUPLES)
 			continue;
 		if (end - first[p] >= LDB_LINE_TUPLES)
-			memcpy(out + end - LDB_LINE_TUPLES, lines[p].tuple, sizeof lines[p]);
+			ldb_stream_line(out + end - LDB_LINE_TUPLES, &lines[p]);
 		else /* the line begins with tuples of another part */
 			for (size_t k = first[p]; k < end; k++)
 				out[k] = lines[p].tuple[k % LDB_LINE_TUPLES];
@@ -66,6 +80,9 @@ static inline void ldb_split(const ldb_key *keys, size_t from, size_t to, const 
 		for (k = k < first[p] ? first[p] : k; k < at[p]; k++)
 			out[k] = lines[p].tuple[k % LDB_LINE_TUPLES];
 	}
+#if defined(__SSE2__)
+	_mm_sfence(); /* before another thread is told of them */
+#endif
 }
 
 #endif
