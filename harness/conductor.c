@@ -487,13 +487,15 @@ static void record(conduct *c, worker *w, size_t p, size_t rep, const ldb_reply 
 		add_note(note, sizeof note, "%s", w->built.note);
 	if (*reply->note)
 		add_note(note, sizeof note, "%s", reply->note);
-	add_note(note, sizeof note, "cpu_ns=%.0f", reply->cpu_ns);
+	if (!isnan(reply->cpu_ns))
+		add_note(note, sizeof note, "cpu_ns=%.0f", reply->cpu_ns);
 	note_disturbance(c, &c->points[p], reply, note, sizeof note);
 	if (reply->elapsed_ns < 100e6)
 		add_note(note, sizeof note, "short=%.0f ms (%s)", reply->elapsed_ns / 1e6,
-			 e->ops             ? "--ops"
-			 : e->pass_ms < 100 ? "--pass-ms"
-					    : "faster than when calibrated");
+			 e->ops                          ? "--ops"
+			 : c->points[p].mode == LDB_COLD ? "caches are filled before each lookup"
+			 : e->pass_ms < 100              ? "--pass-ms"
+							 : "faster than when calibrated");
 	ldb_row row = make_row(c, w, p, rep);
 	row.ops = reply->ops;
 	row.elapsed_ns = reply->elapsed_ns;

@@ -204,6 +204,20 @@ static json_t *caches(void)
 	return out;
 }
 
+size_t ldb_last_cache_bytes(void)
+{
+	json_t *all = caches();
+	json_int_t bytes = 0;
+	for (int level = 1; level <= 4; level++) {
+		char name[16];
+		snprintf(name, sizeof name, level > 1 ? "l%d" : "l%dd", level);
+		const json_t *here = json_object_get(all, name);
+		bytes = here ? json_integer_value(here) : bytes;
+	}
+	json_decref(all);
+	return bytes > 0 ? (size_t)bytes : 0;
+}
+
 /* Cost of reading the clock and the smallest step it shows. */
 static json_t *clock_json(void)
 {

@@ -22,6 +22,9 @@ void ldb_numa_place(const char *where);
  * in (v2); page cache that can be dropped counts as free. */
 size_t ldb_free_memory(void);
 
+/* Bytes of the last-level cache; 0: not known. */
+size_t ldb_last_cache_bytes(void);
+
 /* CPUs this process may use. */
 long ldb_cpu_count(void);
 

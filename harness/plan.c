@@ -15,8 +15,8 @@
 #include "names.h"
 #include "progress.h"
 
-static const char *const mode_names[] = {"independent", "chained", "batched", "mixed",
-					 "keys",        "pairs",   "count"};
+static const char *const mode_names[] = {"independent", "chained", "batched", "fenced", "cold",
+					 "mixed",       "keys",    "pairs",   "count"};
 
 const char *ldb_mode_name(ldb_mode mode)
 {
@@ -32,8 +32,8 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	 "sorts: shuffled, joins: x4:su)",
 	 true},
 	{"mode", "M,..",
-	 "independent, chained, batched; operations are always mixed; sorts: keys, pairs; joins: "
-	 "count, pairs",
+	 "independent, chained, batched, fenced, cold; operations are always mixed; sorts: keys, "
+	 "pairs; joins: count, pairs",
 	 false},
 	{"pages", "P,..", "4k, thp, huge", false},
 	{"threads", "N,..", "threads that look up at the same time; sorts, joins: threads of one",
@@ -227,7 +227,8 @@ static const char *mode_remedy(const char *word)
 	static char text[128];
 	const char *near = ldb_nearest(word, mode_names, LDB_MODES);
 	snprintf(text, sizeof text,
-		 "%s%s%sknown: independent, chained, batched, mixed, keys, pairs, count",
+		 "%s%s%sknown: independent, chained, batched, fenced, cold, mixed, keys, pairs, "
+		 "count",
 		 near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 	return text;
 }
@@ -625,7 +626,7 @@ static const habits *habits_of(ldb_family family)
 			    others = {"an index",
 				      "uniform",
 				      "`ldbench list workloads` says what each is for",
-				      "use independent, chained or batched",
+				      "use independent, chained, batched, fenced or cold",
 				      {LDB_INDEPENDENT, LDB_MIXED}};
 	return family == LDB_SORT ? &sorts : family == LDB_JOIN ? &joins : &others;
 }
@@ -670,7 +671,7 @@ static ldb_status check_family(const ldb_experiment *e, ldb_error *err)
 	return LDB_OK;
 }
 
-/* Operations are one mode, lookups the three others; an experiment has either. */
+/* Operations are one mode, lookups all others; an experiment has either. */
 static ldb_status settle_modes(ldb_experiment *e, ldb_error *err)
 {
 	fill_in(e);

@@ -1,5 +1,5 @@
 /*
- * Reads: lookups of a built index, in three modes, as a kind of work (kind.h). Queries and what
+ * Reads: lookups of a built index, in five modes, as a kind of work (kind.h). Queries and what
  * must be answered are drawn by the conductor (query.h); this asks them.
  */
 #include <math.h>
@@ -8,11 +8,15 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fence.h"
 #include "kind.h"
 #include "lanes.h"
 #include "query.h"
 
-enum { BLOCK = 1024 }; /* queries per call of a competitor: queries and answers fit in L1 */
+enum {
+	BLOCK = 1024,      /* queries per call of a competitor: queries and answers fit in L1 */
+	COLD_LOOKUPS = 64, /* of a pass: filling the caches takes thousands of times as long */
+};
 
 typedef struct {
 	ldb_payload payload;
@@ -59,6 +63,8 @@ static const char *reads_refusal(const ldb_inputs *in, const ldb_competitor *who
 		return "answers get, not lower bound";
 	if (at->threads > 1 && !(who->flags & LDB_THREADS))
 		return "reads by one thread only";
+	if (at->threads > 1 && at->mode == LDB_COLD)
+		return "cold lookups are timed one by one, by one thread";
 	return NULL;
 }
 
@@ -82,13 +88,13 @@ static void reads_command(const ldb_inputs *in, const ldb_competitor *who, const
 	out->set = (size_t)(ldb_query_find(&r->queries, at->workload, ordered,
 					   at->mode == LDB_CHAINED) -
 			    r->queries.sets);
-	out->warm_ops = out->ops / 10;
+	out->warm_ops = at->mode == LDB_COLD ? 0 : out->ops / 10;
 }
 
 static size_t reads_pass_ops(const ldb_inputs *in, const ldb_point *at)
 {
-	(void)at;
-	return in->stage->experiment->ops;
+	const size_t ops = in->stage->experiment->ops;
+	return ops || at->mode != LDB_COLD ? ops : COLD_LOOKUPS;
 }
 
 static uint64_t reads_expected(const ldb_inputs *in, const ldb_command *c, const ldb_reply *reply)
@@ -104,9 +110,39 @@ static uint64_t reads_expected(const ldb_inputs *in, const ldb_command *c, const
 
 /* --- in the worker ---------------------------------------------------------------------------- */
 
+/* One lookup a call, and none begins before the last has ended. */
+static void ask_fenced(const ldb_index *index, const void *self, const ldb_key *q, size_t n,
+		       ldb_val *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		index->lookup(self, q + i, 1, out + i);
+		ldb_fence();
+	}
+}
+
+/* The same from empty caches; adds the time of the lookups alone, that of the clock taken off. */
+static void ask_cold(const ldb_index *index, const void *self, const ldb_key *q, size_t n,
+		     ldb_val *out, const ldb_filler *filler, double *timed_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		ldb_fill_caches(filler);
+		out[i] = q[i]; /* query, answer and clock are the harness's: they are there */
+		ldb_now_ns();
+		ldb_fence();
+		const uint64_t start = ldb_now_ns();
+		ldb_fence();
+		const uint64_t empty = ldb_now_ns();
+		ldb_fence();
+		index->lookup(self, q + i, 1, out + i);
+		ldb_fence();
+		const uint64_t end = ldb_now_ns();
+		*timed_ns += (double)(end - empty) - (double)(empty - start);
+	}
+}
+
 /* Asks `ops` queries of the set from `start` on, cyclic; returns the checksum of the answers. */
 static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *set, ldb_mode mode,
-		    size_t start, size_t ops)
+		    size_t start, size_t ops, double *cold_ns)
 {
 	const ldb_index *index = job->competitor->index;
 	const reads *r = job->inputs->own;
@@ -123,6 +159,10 @@ static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *s
 		if (mode == LDB_CHAINED) {
 			index->chase(self, set->q + at, length, carry, out);
 			carry = out[length - 1];
+		} else if (mode == LDB_FENCED) {
+			ask_fenced(index, self, set->q + at, length, out);
+		} else if (mode == LDB_COLD) {
+			ask_cold(index, self, set->q + at, length, out, ldb_filler_get(), cold_ns);
 		} else {
 			lookup(self, set->q + at, length, out);
 		}
@@ -141,6 +181,7 @@ typedef struct {
 	const void *self;
 	const ldb_command *command;
 	const ldb_query_set *set;
+	double cold_ns; /* of the lookups alone */
 	struct {
 		_Alignas(64) uint64_t checksum;
 	} lane[LDB_MAX_THREADS];
@@ -152,7 +193,7 @@ static void warm_lane(void *work, size_t lane)
 	const size_t start = ldb_query_start(a->set, lane, a->command->threads);
 	/* Half the set away, so that the timed queries are not those just asked. */
 	ask(a->job, a->self, a->set, a->command->mode, (start + a->set->count / 2) % a->set->count,
-	    a->command->warm_ops);
+	    a->command->warm_ops, NULL);
 }
 
 static void ask_lane(void *work, size_t lane)
@@ -160,7 +201,16 @@ static void ask_lane(void *work, size_t lane)
 	asking *a = work;
 	const size_t start = ldb_query_start(a->set, lane, a->command->threads);
 	a->lane[lane].checksum =
-		ask(a->job, a->self, a->set, a->command->mode, start, a->command->ops);
+		ask(a->job, a->self, a->set, a->command->mode, start, a->command->ops, &a->cold_ns);
+}
+
+/* Of a cold pass only the lookups' time is known: all else was spent on filling the caches, too. */
+static void keep_lookups_only(double cold_ns, ldb_reply *reply)
+{
+	reply->elapsed_ns = cold_ns > 1 ? cold_ns : 1;
+	reply->cpu_ns = reply->own_cpu_ns = NAN;
+	for (int i = 0; i < LDB_COUNTERS; i++)
+		reply->counters[i] = NAN;
 }
 
 static void reads_pass(const ldb_job *job, void **self, const ldb_command *c, ldb_reply *reply)
@@ -173,10 +223,17 @@ static void reads_pass(const ldb_job *job, void **self, const ldb_command *c, ld
 				 .work = &a,
 				 .threads = c->threads,
 				 .round = c->round};
+	if (c->mode == LDB_COLD && !ldb_filler_get()) {
+		reply->status = LDB_ROW_OOM;
+		snprintf(reply->note, sizeof reply->note, "no memory to fill the caches with");
+		return;
+	}
 	ldb_run_lanes(&lanes, reply);
 	for (size_t t = 0; t < c->threads; t++)
 		reply->checksum += a.lane[t].checksum;
 	ldb_check_hidden_threads(c->threads, reply);
+	if (c->mode == LDB_COLD)
+		keep_lookups_only(a.cold_ns, reply);
 	reply->ops = (double)c->ops * (double)c->threads;
 	reply->index_bytes = (double)(ldb_alloc_held() - job->held_before);
 }
@@ -252,6 +309,8 @@ static void reads_verify(const ldb_job *job, void **self, const ldb_command *c, 
 			index->chase(*self, q, length, carry, out);
 		else if (c->mode == LDB_BATCHED && index->lookup_batch)
 			index->lookup_batch(*self, q, length, out);
+		else if (c->mode == LDB_FENCED || c->mode == LDB_COLD)
+			ask_fenced(index, *self, q, length, out);
 		else
 			index->lookup(*self, q, length, out);
 		for (size_t i = 0; i < length; i++) {

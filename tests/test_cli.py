@@ -171,6 +171,32 @@ class Liars(Temporary):
         status = {r["mode"]: r["status"] for r in table}
         self.assertEqual(status, {"independent": "ok", "chained": "wrong"})
 
+    def status_by_mode(self, liar):
+        table = self.quick(f"{LIARS}/{liar}.so", "--mode", "independent,fenced,cold", "--ops", "20",
+                           code=1)
+        return {r["mode"]: r["status"] for r in table}
+
+    def test_fenced_and_cold_ask_one_query_a_call(self):
+        self.assertEqual(self.status_by_mode("wrong_alone"),
+                         {"independent": "ok", "fenced": "wrong", "cold": "wrong"})
+
+    def test_they_never_ask_two(self):
+        self.assertEqual(self.status_by_mode("wrong_together"),
+                         {"independent": "wrong", "fenced": "ok", "cold": "ok"})
+
+    def test_cold_times_the_lookups_alone(self):
+        for row in self.quick(f"{LIARS}/honest.so", "--mode", "cold", "--ops", "20",
+                              "--threads", "1,2"):
+            if row["threads"] == "2":
+                self.assertEqual(row["status"], "unsupported")
+                self.assertIn("one thread", row["note"])
+                continue
+            self.assertEqual(row["status"], "ok")
+            self.assertIn("short=", row["note"])
+            # The processor's time and its events are those of filling the caches, too.
+            self.assertNotIn("cpu_ns", row["note"])
+            self.assertEqual(row["context_switches"], "")
+
     def test_size_is_the_allocators(self):
         for row in self.status_of("claims_less", code=0):
             self.assertGreaterEqual(int(row["index_bytes"]), 1000000)

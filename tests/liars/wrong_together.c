@@ -1,0 +1,15 @@
+/* Right when it is asked a single query, wrong in blocks. */
+#include "liar.h"
+
+static void spoiled_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)
+{
+	liar_lookup(self, q, n, out);
+	if (n > 1)
+		out[0] ^= 1;
+}
+
+static const ldb_index table = {LIAR_HONEST,         .validate = liar_validate,
+				.bytes = liar_bytes, .name = "wrong_together",
+				.build = liar_build, .lookup = spoiled_lookup,
+				.chase = liar_chase};
+LDB_EXPORT_INDEX(table)
