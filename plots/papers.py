@@ -655,6 +655,66 @@ def hardness(section, run, points, style, path):
     return written
 
 
+# --- joins ---------------------------------------------------------------------------------------
+
+PHASES = (("model", "#CC79A7", "///"), ("partition, sort", "#E69F00", ""), ("build", "#56B4E9", "\\\\\\"),
+          ("probe", "#009E73", ""))
+
+
+def phases_of(cell):
+    """Median ns per row of each phase, of its ok rows."""
+    rows = [[float(v) for v in r["note"]["phases"].split("/")] for r in cell.used
+            if "phases" in r["note"]]
+    return [sorted(column)[len(column) // 2] for column in zip(*rows)]
+
+
+def phases(section, run, points, style, path):
+    """Stacked bars: a row of panels for each workload, a column for each data set."""
+    pyplot = ldbplot.setup_matplotlib()
+    labels = ldbresults.params_labels(points, style)
+    names = sorted(labels, key=lambda k: (style.order(k[0]), k[1]))
+    datasets = list(dict.fromkeys(p.dataset for p in points))
+    workloads = list(dict.fromkeys(p.row["workload"] for p in points))
+    left, body = 0.3 + 0.07 * max(map(len, labels.values())), 0.23 * len(names)
+    width = left + 2.3 * len(datasets) + 0.2
+    total = 1.65 + (body + 0.5) * len(workloads)
+    canvas, grid = pyplot.subplots(len(workloads), len(datasets), squeeze=False, sharey=True,
+                                   sharex=True, figsize=(width, total))
+    for workload, line in zip(workloads, grid):
+        for dataset, axes in zip(datasets, line):
+            own = [p for p in points if (p.dataset, p.row["workload"]) == (dataset, workload)]
+            fastest = min((p.median for p in own), default=0)
+            for p in own:
+                at, end = names.index((p.name, p.params)), 0
+                for value, (_, colour, hatch) in zip(phases_of(run.cell(p)), PHASES):
+                    axes.barh(at, value, left=end, height=0.74, color=colour, hatch=hatch,
+                              edgecolor="white", linewidth=0.4)
+                    end += value
+                axes.text(end, at, f" {value_text(p.median)}", va="center", fontsize=7.5,
+                          fontweight="bold" if p.median == fastest else "normal")
+            n = own[0].n if own else 0
+            axes.set_title(f"{dataset}, {size_text(n)} keys, {workload}", fontsize=8.5, loc="left",
+                           fontweight="bold")
+            axes.grid(axis="y", visible=False)
+            axes.set_yticks(range(len(names)), [labels[name] for name in names], fontsize=8)
+    grid[0][0].set_ylim(len(names) - 0.5, -0.5)
+    grid[0][0].set_xlim(0, 1.12 * max(p.median for p in points))
+    for axes in grid[-1]:
+        axes.set_xlabel("ns per row of both sides")
+    canvas.subplots_adjust(left=left / width, right=1 - 0.15 / width, top=1 - 0.9 / total,
+                           bottom=0.95 / total, hspace=0.5 / body, wspace=0.1)
+    handles = [pyplot.Rectangle((0, 0), 1, 1, facecolor=c, hatch=h, edgecolor="white", label=t)
+               for t, c, h in PHASES]
+    canvas.legend(handles=handles, loc="lower left", ncol=4, frameon=False, fontsize=8.5,
+                  bbox_to_anchor=(0.08 / width, 0.25 / total), borderaxespad=0)
+    canvas.text(0.15 / width, 1 - 0.3 / total, section["title"], fontsize=13, fontweight="bold")
+    canvas.text(0.15 / width, 1 - 0.52 / total, about(points, run, style), fontsize=8, color=FAINT)
+    canvas.text(0.15 / width, 0.08 / total, section.get("remark", ""), fontsize=7.5, color=FAINT)
+    written = ldbplot.save(canvas, path)
+    pyplot.close(canvas)
+    return written
+
+
 # --- facts and counts ----------------------------------------------------------------------------
 
 
@@ -749,6 +809,8 @@ def draw(section, folder, style, path):
     style.prepare({p.name: p.learned for p in points})
     if kind == "grid":
         return draw_grid_figure(section, run, points, style, path)
+    if kind == "phases":
+        return phases(section, run, points, style, path)
     if kind == "winners":
         return winners(section, run, points, style, path)
     if kind == "hardness":
@@ -757,8 +819,6 @@ def draw(section, folder, style, path):
         figure = curves(section, run, points, style)
     elif kind == "counts":
         figure = counts(section, run, points, style)
-    elif kind == "phases":
-        raise ldbresults.ResultsError("plot = phases is not there yet")
     else:
         describe = {"size_vs_latency": size_vs_latency.figure,
                     "latency_vs_size": latency_vs_size.figure, "cases": cases.figure}[kind]

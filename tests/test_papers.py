@@ -219,6 +219,11 @@ class Fields(unittest.TestCase):
             self.assertAlmostEqual(times, other.median / best.median, delta=0.05 * times)
             self.assertIn(f"{times:.2f}x", said)
 
+    def test_phases_are_medians_of_each(self):
+        cell = mock.Mock(used=[{"note": {"phases": text}} for text in (
+            "0/1/2/30", "0/3/1/10", "0/2/3/20")] + [{"note": {}}])
+        self.assertEqual(papers.phases_of(cell), [0, 2, 2, 20])
+
     def test_a_figure_without_its_cells_says_so(self):
         with self.assertRaisesRegex(papers.ldbresults.ResultsError, "no whole cell"):
             self.draw(plot="curves", x="n", y="median_ns", where="name=nobody")
