@@ -233,6 +233,11 @@ report: ## one HTML page of the results folder DIR, into OUT (default DIR/report
 	@$(PYTHON) scripts/report $(or $(DIR),$(error make report: say of which run: DIR=results/...)) \
 		$(if $(OUT),--out $(OUT))
 
+.PHONY: compare
+compare: ## one HTML page of two results folders, A=older B=newer, into OUT (default B/compare.html)
+	@$(PYTHON) scripts/compare $(or $(A),$(error make compare: say which runs: A=DIR B=DIR)) \
+		$(or $(B),$(error make compare: say which runs: A=DIR B=DIR)) $(if $(OUT),--out $(OUT))
+
 # --- the source -------------------------------------------------------------------------------
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc')
 .PHONY: format

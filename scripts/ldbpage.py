@@ -18,11 +18,38 @@ sys.path.insert(0, os.path.join(ROOT, "plots"))
 PARTS = os.path.join(ROOT, "plots", "page")
 DARK_GROUND = 0.009  # relative luminance of the dark page
 CONTRAST = 5.0
+LONG_NS = 1e5  # from here on times have units of their own
 UNITS = {"keys": "keys", "bytes": "bytes", "case": "", "ns": "ns", "s": "s", "": ""}
 
 
 def escape(text):
     return html.escape(str(text), quote=True)
+
+
+def ns_text(ns):
+    return f"{ns:.3g}" if ns < 10 else f"{ns:.1f}" if ns < 1000 else f"{ns:.0f}"
+
+
+def ratio_text(ratio):
+    return f"{ratio:.3f}" if ratio >= 0.1 else f"{ratio:.2g}"
+
+
+def time_text(ns):
+    for unit, factor in (("s", 1e9), ("ms", 1e6), ("\u00b5s", 1e3)):
+        if ns >= factor:
+            return f"{ns / factor:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def as_float(text):
+    return float(text) if text not in ("", None) else None
+
+
+def known(tree, path):
+    """A value of run.json by its path; None when it is not there."""
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
 
 # --- colours -------------------------------------------------------------------------------------
@@ -74,6 +101,14 @@ def plain(text):
     return Cell(escape(text))
 
 
+def with_interval(row, middle, low, high, text):
+    value = as_float(row[middle])
+    if value is None:
+        return Cell("", "")
+    ends = f" <small>[{text(float(row[low]))}, {text(float(row[high]))}]</small>"
+    return Cell(text(value) + ends, f"{value:.9g}")
+
+
 def number(value, text):
     return Cell("" if value is None else escape(text), "" if value is None else f"{value:.9g}")
 
@@ -95,6 +130,18 @@ def table(columns, rows, kind="sortable", free=False):
         lines.append(f"<tr{data}{f' class={mark}' if mark else ''}>{''.join(parts)}</tr>")
     return (f'<div class="scroll{" free" if free else ""}" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr>'
             f"</thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>")
+
+
+def fold(columns, rows, titles):
+    """Empties those columns in which all rows agree; returns in words what they said."""
+    said = []
+    for i, column in enumerate(columns):
+        values = {cells[i].shown for cells, _, _ in rows}
+        if column.title in titles and len(values) == 1:
+            said += [f"{column.title} {value}" for value in values if value]
+            for cells, _, _ in rows:
+                cells[i] = Cell("")
+    return f"In all rows: {', '.join(said)}. " if said else ""
 
 
 def facts(pairs):
@@ -156,6 +203,12 @@ def figure_html(name, figure):
 def part(name):
     with open(os.path.join(PARTS, name), encoding="utf-8") as file:
         return file.read()
+
+
+def filter_of(at):
+    """What the page's filters look at: of a cell, or of a dict of a point."""
+    return {"family": at["family"], "dataset": at["dataset"], "mode": at["mode"],
+            "workload": at["workload"], "threads": at["threads"], "pages": at["pages"]}
 
 
 def choices(name, title, values):

@@ -77,16 +77,22 @@ def _median_weights(n):
     return index[i], index[j], pair[i, j]
 
 
-def bootstrap_median(values, level=LEVEL):
-    """(low, high): percentile bootstrap interval of the median, over all resamples at once."""
+def _median_distribution(values):
+    """(medians, weights): the bootstrap distribution of the median, by rising median."""
     x = np.sort(np.asarray(values, dtype=float))
     i, j, weight = _median_weights(len(x))
     medians = (x[i] + x[j]) / 2
     order = np.argsort(medians, kind="stable")
-    below = np.cumsum(weight[order])
+    return medians[order], weight[order]
+
+
+def bootstrap_median(values, level=LEVEL):
+    """(low, high): percentile bootstrap interval of the median, over all resamples at once."""
+    medians, weight = _median_distribution(values)
+    below = np.cumsum(weight)
     tail = (1 - level) / 2
     cut = np.searchsorted(below, [tail - 1e-12, 1 - tail - 1e-12])
-    low, high = medians[order][np.minimum(cut, len(medians) - 1)]
+    low, high = medians[np.minimum(cut, len(medians) - 1)]
     return float(low), float(high)
 
 
@@ -122,6 +128,36 @@ def paired_ratio(own, other):
     does not.
     """
     return interval([own[r] / other[r] for r in own if other.get(r, 0) > 0])
+
+
+def unpaired_ratio(own, other, level=LEVEL):
+    """Interval of median(own) / median(other), which share no rounds: both are resampled.
+
+    It holds the scatter within each of both, not what changed between them: another day, another
+    placement of memory, another neighbour.
+    """
+    if not len(own) or not len(other):
+        return NOTHING
+    x, y = np.sort(np.asarray(own, dtype=float)), np.sort(np.asarray(other, dtype=float))
+    if y[0] <= 0:
+        return NOTHING
+    middle, count = float(np.median(x) / np.median(y)), min(len(x), len(y))
+    if count < MIN_ROUNDS:
+        return Interval(middle, float(x[0] / y[-1]), float(x[-1] / y[0]), "range", count)
+    (a, a_weight), (b, b_weight) = _median_distribution(x), _median_distribution(y)
+    below = np.concatenate([[0], np.cumsum(a_weight)])
+
+    def quantile(share):
+        """The least t with P(A / B <= t) >= share, to 12 digits."""
+        low, high = a[0] / b[-1], a[-1] / b[0]
+        while high / low > 1 + 1e-12:
+            t = math.sqrt(low * high)
+            reached = below[np.searchsorted(a, t * b * (1 + 1e-13), side="right")] @ b_weight
+            low, high = (low, t) if reached >= share - 1e-12 else (t, high)
+        return float(high)
+
+    tail = (1 - level) / 2
+    return Interval(middle, quantile(tail), quantile(1 - tail), f"{level * 100:g}%", count)
 
 
 def compare(ratio, margin=MARGIN):

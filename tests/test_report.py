@@ -4,8 +4,11 @@
 Without a browser the tests of the text still run; in CI ($CI is set) a missing browser fails.
 """
 
+import csv
 import functools
+import html
 import json
+import math
 import os
 import re
 import shutil
@@ -52,7 +55,25 @@ def pages():
         file.write(text)
     for run in (reads, updates):
         call("report", run, "--out", run + ".html")
+    # A second run: another seed, 1.5 times as slow, and rmi twice as slow on top.
+    again = os.path.join(folder, "again")
+    write_fake(again, seed=2, reps=8, modes=("chained", "batched"), sizes=(1000, 10**5, 10**6),
+               datasets=("uniform",))
+    slow_down(os.path.join(again, "samples.csv"))
+    call("compare", reads, again, "--out", again + ".html")
     return folder
+
+
+def slow_down(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), reader.fieldnames
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            factor = 1.5 * (2 if row["name"] == "rmi" else 1)
+            writer.writerow({**row, "ns_per_op": f"{float(row['ns_per_op']) * factor:.4f}"})
 
 
 class Pages(unittest.TestCase):
@@ -61,11 +82,13 @@ class Pages(unittest.TestCase):
         cls.dir = pages()
         cls.reads = os.path.join(cls.dir, "reads")
         cls.page, cls.page_of_updates = cls.reads + ".html", os.path.join(cls.dir, "updates.html")
+        cls.updates = os.path.join(cls.dir, "updates")
+        cls.comparison = os.path.join(cls.dir, "again.html")
 
 
 class Text(Pages):
     def test_nothing_from_outside(self):
-        for page in (self.page, self.page_of_updates):
+        for page in (self.page, self.page_of_updates, self.comparison):
             text = read(page)
             self.assertEqual(re.findall(r"""(?:https?:)?//[\w.-]+\.\w+|url\((?!#)|@import""",
                                         re.sub(r"^\s*//.*$", "", text, flags=re.M)), [])
@@ -78,6 +101,72 @@ class Text(Pages):
                        "In all rows: workload uniform, threads 1, pages thp"):
             self.assertTrue(phrase in text, phrase)
         self.assertFalse("<b>key 5" in text)
+
+    def rows_of(self, page, section):
+        """Texts of a table's rows, by header."""
+        part = re.search(rf'<section id="{section}">(.*?)</section>', read(page), re.S)[1]
+        head, body = re.search(r"<thead>(.*?)</thead><tbody>(.*?)</tbody>", part, re.S).groups()
+        text = lambda cell: html.unescape(re.sub(r"<[^>]*>", "", cell))
+        titles = list(map(text, re.findall(r"<th[ >].*?</th>", head)))
+        return [dict(zip(titles, map(text, re.findall(r"<t[hd][ >].*?</t[hd]>", row))))
+                for row in body.strip().split("\n")]
+
+    def test_a_comparison_tells_the_machine_from_the_code(self):
+        rows = self.rows_of(self.comparison, "changes")
+        self.assertEqual(len(rows), 36)
+        for row in rows:
+            own, time = row["B / A, by the reference"], float(row["B / A"].split()[0])
+            if row["competitor"].startswith("B-tree"):
+                self.assertEqual((own, row["B is"]), ("", "the reference"))
+                self.assertAlmostEqual(time, 1.5, delta=0.15)
+            elif row["competitor"].startswith("RMI"):
+                self.assertEqual(row["B is"], "slower")
+                self.assertAlmostEqual(float(own.split()[0]), 2, delta=0.2)
+                self.assertAlmostEqual(time, 3, delta=0.3)
+            else:
+                self.assertAlmostEqual(float(own.split()[0]), 1, delta=0.1)
+        changed = [abs(math.log(float((r["B / A, by the reference"] or r["B / A"]).split()[0])))
+                   for r in rows]
+        self.assertTrue(all(a >= b - 0.002 for a, b in zip(changed, changed[1:])), changed)
+        self.assertEqual([r["B is"] for r in rows[:6]], ["slower"] * 6)
+
+    def test_a_comparison_tells_what_is_in_one_only(self):
+        text = read(self.comparison)
+        for phrase in ("Only in A: 36 cells", "share no rounds", "perf-check"):
+            self.assertTrue(phrase in text, phrase)
+        self.assertFalse("Only in B" in text)
+
+    def test_a_run_compared_with_itself(self):
+        out = os.path.join(self.dir, "same.html")
+        said = call("compare", self.updates, self.updates, "--out", out)
+        self.assertIn("Of 36 cells in both, B is: 30 not told apart, 6 the reference.", said)
+        self.assertIn("None.", read(out))
+        self.assertIn("No such file", call("compare", self.updates, self.dir, expect=2))
+
+    def test_other_machine_other_keys_other_parameters(self):
+        def run_json(folder, **more):
+            path = os.path.join(folder, "run.json")
+            run = json.loads(read(path)) | more
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(run, file)
+        one, two = (os.path.join(self.dir, d) for d in ("one", "two"))
+        write_fake(one, reps=8, modes=("chained",), sizes=(1000, 10**5))
+        shutil.copytree(one, two)
+        key = "coast/1000"
+        run_json(one, datasets={key: {"name": "coast", "n": 1000, "xxh3": "1" * 16}})
+        run_json(two, datasets={key: {"name": "coast", "n": 1000, "xxh3": "2" * 16}},
+                 machine={"cpu": {"model": "OTHER", "cores": 2}})
+        path = os.path.join(two, "samples.csv")
+        text = read(path).replace("leaves=0;root=auto", "leaves=0;root=auto;budget=10")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        said = call("compare", one, two, "--out", two + ".html")
+        self.assertIn("of 24 cells in both", said.lower())
+        self.assertIn("6 without a number on both sides", said)
+        page = read(two + ".html")
+        for phrase in ("The machines differ (cpu.model", "6 cells are of other keys",
+                       "parameters leaves=0;root=auto / leaves=0;root=auto;budget=10"):
+            self.assertTrue(phrase in page, phrase)
 
     def test_unknown_is_empty(self):
         text = re.sub(r"<script.*", "", read(self.page), flags=re.S)
@@ -182,7 +271,7 @@ class Browser(Pages):
         self.assertEqual(ranks, sorted(ranks))
 
     def test_figures_have_points(self):
-        for page, least in ((self.page, 3), (self.page_of_updates, 3)):
+        for page, least in ((self.page, 3), (self.page_of_updates, 3), (self.comparison, 2)):
             self.load(page)
             dots = self.run_script("""return [...document.querySelectorAll("figure")].map((f) =>
                 [f.querySelector("h3").textContent, f.querySelectorAll("svg[role=img]").length,
@@ -270,9 +359,9 @@ class Browser(Pages):
 
     def test_narrow_and_wide(self):
         """The page itself never scrolls sideways."""
-        for width in (360, 420, 800, 1400):
+        for page, width in ((self.page, 360), (self.page, 800), (self.comparison, 420)):
             self.browser.resize(width, 900)
-            self.load(self.page)
+            self.load(page)
             self.assertLessEqual(self.run_script("return document.documentElement.scrollWidth"), width)
         self.browser.resize(1400, 1000)
 

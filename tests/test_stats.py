@@ -177,6 +177,39 @@ class Comparison(unittest.TestCase):
         self.assertEqual(ldbstats.paired_ratio({1: 5.0}, {2: 5.0}).count, 0)
         self.assertIsNone(ldbstats.compare(ldbstats.paired_ratio({1: 5.0}, {2: 5.0})))
 
+    def test_two_runs_agree_with_scipy(self):
+        """Two samples that share no rounds, both resampled."""
+        rng = np.random.default_rng(11)
+        ratio = lambda x, y, axis: np.median(x, axis=axis) / np.median(y, axis=axis)
+        for n, m in ((8, 8), (10, 11), (9, 30), (25, 12)):
+            x, y = rng.lognormal(3.1, 0.1, n), rng.lognormal(3, 0.2, m)
+            theirs = scipy.stats.bootstrap((x, y), ratio, n_resamples=20000, paired=False,
+                                           method="percentile", random_state=5)
+            ours = ldbstats.unpaired_ratio(x, y)
+            self.assertAlmostEqual(ours.median, np.median(x) / np.median(y))
+            self.assertAlmostEqual(ours.low / theirs.confidence_interval.low, 1, delta=0.02)
+            self.assertAlmostEqual(ours.high / theirs.confidence_interval.high, 1, delta=0.02)
+
+    def test_two_runs_counted_out(self):
+        """All resamples of both sides, where they are few enough to be counted."""
+        x, y = [1.0, 2.0, 4.0], [3.0, 5.0, 9.0]
+        medians = lambda v: [sorted(d)[1] for d in itertools.product(v, repeat=3)]
+        every = sorted(a / b for a in medians(x) for b in medians(y))
+        rounds, ldbstats.MIN_ROUNDS = ldbstats.MIN_ROUNDS, 3
+        self.addCleanup(setattr, ldbstats, "MIN_ROUNDS", rounds)
+        for level in (0.5, 0.8, 0.95):
+            ours = ldbstats.unpaired_ratio(x, y, level)
+            cut = [math.ceil(round(q * len(every), 9)) - 1 for q in ((1 - level) / 2, (1 + level) / 2)]
+            self.assertAlmostEqual(ours.low, every[cut[0]])
+            self.assertAlmostEqual(ours.high, every[cut[1]])
+
+    def test_two_runs_of_few_rounds_decide_nothing(self):
+        few = ldbstats.unpaired_ratio([1.0] * 10, [2.0] * 7)
+        self.assertEqual((few.median, few.kind), (0.5, "range"))
+        self.assertIsNone(ldbstats.compare(few))
+        self.assertEqual(ldbstats.compare(ldbstats.unpaired_ratio([1.0] * 8, [2.0] * 8)), -1)
+        self.assertEqual(ldbstats.unpaired_ratio([], [2.0]), ldbstats.NOTHING)
+
     def test_margin_makes_small_differences_ties(self):
         self.assertEqual(ldbstats.compare(ldbstats.interval([0.99] * 10)), 0)
         self.assertEqual(ldbstats.compare(ldbstats.interval([1.01] * 10)), 0)
