@@ -17,6 +17,7 @@ import configparser
 import csv
 import math
 import os
+import re
 from dataclasses import dataclass
 
 import cases
@@ -199,6 +200,11 @@ def text_of(value, style=None):
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def short_label(name, style):
+    """A competitor's label where there is little room."""
+    return re.sub(r" \(.*\)| \+ binary search", "", style.competitor(name).label)
+
+
 # --- curves --------------------------------------------------------------------------------------
 
 
@@ -243,6 +249,8 @@ def curves(section, run, points, style):
         raise ldbresults.ResultsError(f"no cell has both {section['x']} and {section['y']}")
     xs = in_order(x for _, x, _ in keyed)
     named = any(isinstance(x, str) for x in xs)
+    if section["x"] == "name":
+        xs.sort(key=style.order)
     place = {x: i for i, x in enumerate(xs, 1)} if named else {x: x for x in xs}
     series = list(dict.fromkeys(s for _, _, s in keyed))
     style.prepare({s: True for s in series if s not in style.competitors})
@@ -288,7 +296,7 @@ def curves(section, run, points, style):
         drawn_rows.append((y_scale(values, flag(section, "y_log")), line))
     if named:
         limits, x_log = (0.5, len(xs) + 0.5), False
-        ticks = [(i, text_of(x, style if section["x"] == "name" else None))
+        ticks = [(i, short_label(x, style) if section["x"] == "name" else text_of(x))
                  for x, i in place.items()]
     else:
         wide = len(xs) > 1 and min(xs) > 0 and max(xs) / min(xs) >= 10
@@ -514,8 +522,7 @@ def hardness_of(run, dataset, n, key="eps32"):
 
 def winner_cell(run, points, style):
     best, other, times, decided = ahead(run, points)
-    text = style.competitor(best.name).label.replace(" (ours)", "").replace(
-        "radix table + binary search", "radix table")
+    text = short_label(best.name, style)
     if other is not None and math.isfinite(times):
         text += f"\n{times:.2f}x"
     colour = OPEN if not decided else LEARNED if best.learned else PLAIN
