@@ -87,6 +87,7 @@ class Column:
     title: str
     number: bool = False
     about: str = ""
+    aside: bool = False  # too long for paper
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def number(value, text):
 def table(columns, rows, kind="sortable", free=False):
     """rows: (cells, filter or None, class). Columns without a value anywhere are left out."""
     kept = [i for i in range(len(columns)) if i == 0 or any(r[0][i].shown for r in rows)]
-    css = lambda i: ' class="num"' if columns[i].number else ""
+    css = lambda i: ' class="num"' if columns[i].number else \
+        ' class="aside"' if columns[i].aside else ""
     head = "".join(f'<th scope="col"{css(i)} title="{escape(columns[i].about)}">'
                    f"{escape(columns[i].title)}</th>" for i in kept)
     lines = []
@@ -172,7 +174,7 @@ def figure_data(name, figure, x_unit, y_unit, common, wide=False, unity=False, f
                 "marks": [[six(x), text] for x, text in p.marks],
                 "lines": [{"name": n, "dots": [dot_data(d) for d in dots]}
                           for n, dots in p.lines.items()],
-                "filter": {**common, "dataset": p.dataset, rows_are: p.mode}}
+                "filter": {**common, "dataset": p.dataset or None, rows_are: p.mode}}
                for p in row if p.lines]
         if own:
             rows.append({"log": bool(axis.ticks), "panels": own, "unity": unity})

@@ -189,6 +189,17 @@ class Text(Pages):
             shade = ldbpage.luminance([int(dark[i : i + 2], 16) / 255 for i in (1, 3, 5)])
             self.assertGreater((shade + 0.05) / (ldbpage.DARK_GROUND + 0.05), 4.5, c.name)
 
+    def test_one_size_each_is_shown_by_dataset(self):
+        run = os.path.join(self.dir, "one-size")
+        write_fake(run, reps=8, modes=("chained",), sizes=(10**7,))
+        call("report", run, "--out", run + ".html")
+        data = json.loads(re.search(r'id="data">(.*?)</script>', read(run + ".html"), re.S)[1])
+        self.assertNotIn("Time per lookup against number of keys", [f["title"] for f in data["figures"]])
+        figure = next(f for f in data["figures"] if f["title"] == "Time per lookup by dataset")
+        self.assertEqual([text for _, text in figure["x"]["ticks"]], ["uniform", "coast"])
+        (row,) = figure["rows"]
+        self.assertEqual({len(line["dots"]) for line in row["panels"][0]["lines"]}, {2})
+
     def test_broken_folders(self):
         self.assertIn("No such file", call("report", self.dir, expect=2))
         broken = os.path.join(self.dir, "broken")
@@ -354,6 +365,9 @@ class Browser(Pages):
         self.browser.keys("\ue007")
         self.assertEqual(self.run_script("const d = document.getElementById('enlarged');"
                                          "return [d.open, d.querySelectorAll('.panel .dot').length]"), [True, 15])
+        self.browser.keys("\ue014")
+        self.assertEqual(self.run_script("const t = document.getElementById('tip');"
+                                         "return [t.hidden, t.parentElement.id]"), [False, "enlarged"])
         self.browser.keys("\ue00c")
         self.assertFalse(self.run_script("return document.getElementById('enlarged').open"))
 

@@ -7,6 +7,7 @@
 	const NS = document.getElementById("namespace").namespaceURI;
 	const hidden = new Set(); // names that the legend switched off, in all figures
 	const panels = [];
+	let printing = false;
 	const tip = document.getElementById("tip");
 
 	const svg = (tag, attributes, ...children) => {
@@ -140,11 +141,11 @@
 		}
 		draw() {
 			const { figure, own, row } = this;
-			const width = Math.max(240, this.host.clientWidth), height = this.large ? Math.max(320, window.innerHeight * .94 - 190) : Math.min(300, Math.max(210, width * .62));
+			const width = printing ? 380 : Math.max(240, this.host.clientWidth), height = this.large ? Math.max(320, window.innerHeight * .94 - 190) : Math.min(300, Math.max(210, width * .62));
 			const names = figure.x.unit === "case" ? figure.x.ticks.map(([, text]) => text) : [];
 			this.slanted = names.length * Math.max(...names.map((text) => text.length)) * 6.6 > width - 64;
 			const area = this.view || this.domain();
-			const box = { left: unitOf(figure.y, { high: area.y[1] }) === "time" ? 64 : 54, right: width - 10, top: 8, bottom: height - (this.slanted ? 68 : figure.x.text ? 38 : 24) };
+			const box = { left: unitOf(figure.y, { high: area.y[1] }) === "time" ? 64 : 54, right: width - 10, top: 8, bottom: height - (this.slanted ? 60 : figure.x.text ? 38 : 24) };
 			const x = scale(figure.x.log, area.x, [box.left, box.right]), y = scale(row.log, area.y, [box.bottom, box.top]);
 			Object.assign(this, { box, x, y });
 			const node = this.svg, clip = `clip${panels.indexOf(this)}`;
@@ -304,11 +305,12 @@
 		const host = html("div", { class: "panel" }, html("h4", {}, `${panel.figure.title}: ${panel.own.title}`));
 		dialog.querySelector("div").replaceChildren(legend(panel.figure), host, html("p", { class: "hint" }, "Wheel or drag to zoom, double-click or 0 to reset, arrow keys walk through the points, Esc closes."));
 		dialog.showModal();
+		dialog.append(tip); // what is outside is below it
 		const large = new Panel(panel.figure, panel.row, panel.own, host, true);
 		panels.push(large);
 		large.draw();
 		large.svg.focus();
-		dialog.onclose = () => { panels.splice(panels.indexOf(large), 1); tip.hidden = true; panel.svg.focus({ preventScroll: true }); };
+		dialog.onclose = () => { panels.splice(panels.indexOf(large), 1); tip.hidden = true; document.body.append(tip); panel.svg.focus({ preventScroll: true }); };
 	}
 	function legend(figure) {
 		const names = Object.keys(figure.labels);
@@ -375,6 +377,7 @@
 	});
 	let width = innerWidth;
 	window.addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; redraw(); } });
-	window.addEventListener("beforeprint", () => redraw());
+	for (const when of ["beforeprint", "afterprint"])
+		window.addEventListener(when, () => { printing = when === "beforeprint"; redraw(); });
 	redraw();
 })();
