@@ -248,6 +248,10 @@ static const char *every_mode(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (strncmp(argv[i], "--sort", 6) == 0)
 			return "keys,pairs";
+		else if (strncmp(argv[i], "--join", 6) == 0)
+			return "count,pairs";
+		else if (strncmp(argv[i], "--q6", 4) == 0)
+			return "independent";
 	return "independent,chained,batched";
 }
 

@@ -43,7 +43,8 @@ typedef struct {
 	pid_t pid; /* 0: not running */
 	int socket;
 	ldb_reply built;
-	cell *cells; /* one for each point */
+	cell *cells;  /* one for each point */
+	bool refused; /* what it can not do has been said */
 } worker;
 
 typedef struct {
@@ -156,6 +157,9 @@ static void fail_cell(conduct *c, worker *w, size_t p, size_t rep, ldb_row_statu
 	row.note = note;
 	if (status == LDB_ROW_UNSUPPORTED) {
 		c->outcome->cells_unsupported++;
+		if (c->options->exhaustive_only && !w->refused)
+			ldb_say("unsupported: %s on %s: %s", row.name, row.dataset, why);
+		w->refused = true;
 	} else {
 		ldb_say("%s: %s on %s, %s, %s: %s", ldb_row_status_name(status), row.name,
 			row.dataset, row.workload, row.mode, why);
@@ -680,9 +684,11 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 		for (size_t p = 0; p < c->point_count; p++)
 			good = good && !group[i]->cells[p].failed;
 		if (good && !(group[i]->competitor->flags & LDB_REFERENCE_ONLY))
-			printf("ok    %-14s %-16s %8s  %zu queries in %zu mode(s)\n",
+			printf("ok    %-14s %-16s %8s  %zu %s in %zu mode(s)\n",
 			       group[i]->competitor->name, c->in.data.name,
-			       ldb_size_format(c->in.data.n, size), total, e->mode_count);
+			       ldb_size_format(c->in.data.n, size), total,
+			       c->kind->verified_name ? c->kind->verified_name : "queries",
+			       e->mode_count);
 		for (size_t p = 0; p < c->point_count; p++)
 			group[i]->cells[p].ended = true;
 	}

@@ -48,6 +48,7 @@ typedef struct ldb_kind {
 	size_t (*draw_verification)(ldb_inputs *in, size_t first, bool exhaustive);
 	/* How much of it is drawn at a time. */
 	size_t verification_chunk;
+	const char *verified_name; /* what is counted by it; NULL: queries */
 
 	/* Completes a VERIFY (at->workload NULL) or a PASS. */
 	void (*command)(const ldb_inputs *in, const ldb_competitor *who, const ldb_point *at,

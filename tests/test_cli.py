@@ -324,6 +324,14 @@ class Liars(Temporary):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.count("in 2 mode(s)"), 2, done.stdout)
 
+    def test_verify_joins(self):
+        done = ldbench("verify", "--join", "hash_join,array_join", "--dataset", "uniform_sparse",
+                       "--size", "20K", "--workload", "x4:su,x1:uu:half", "--threads", "1,2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("2 joins in 2 mode(s)", done.stdout)
+        self.assertNotIn("array_join", done.stdout)
+        self.assertEqual(done.stderr.count("unsupported: array_join"), 1, done.stderr)
+
     def test_operations_and_reads_keep_apart(self):
         for words, said in ((["--workload", "uniform,mix50"], "an experiment of its own"),
                             (["--workload", "mix50", "--mode", "chained"], "leave out --mode"),
