@@ -25,6 +25,7 @@ import demo  # noqa: E402
 import fake_run  # noqa: E402
 import ldbplot  # noqa: E402
 import ldbresults  # noqa: E402
+import phases  # noqa: E402
 import size_vs_latency  # noqa: E402
 import timeline  # noqa: E402
 from ldbstyle import Style  # noqa: E402
@@ -103,6 +104,45 @@ class Bars(Base):
         for text in ("binary search", "RMI", "uniform, 1M rows", "filled: learned"):
             self.has_text("q6.svg", text)
         self.assertGreater(min(png_size(self.path("q6.png"))), 500)
+
+
+class Joins(Base):
+    """A run of joins: the figure of their phases beside that of the cases."""
+
+    @classmethod
+    def prepare(cls):
+        script = os.path.join(ROOT, "tests", "fake_run.py")
+        subprocess.run([sys.executable, "-B", script, cls.dir, "--datasets", "uniform,coast",
+                        "--modes", "independent", "--sizes", "1000000"], check=True)
+        samples = os.path.join(cls.dir, "samples.csv")
+        text = read(samples).replace("fake,index,", "fake,join,").replace(",independent,", ",count,")
+        text = text.replace("session=1", "session=1; phases=1/0/2.5/4")
+        with open(samples, "w", encoding="utf-8") as file:
+            file.write(text)
+        cls.done = run_figures(cls.dir)
+
+    def test_phases(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        listed = {os.path.basename(p) for p in self.done.stdout.split()}
+        self.assertLessEqual({"phases.png", "phases.svg", "join-by-case.png"}, listed)
+        for text in ("model", "partition", "build", "probe", "binary search", "RMI", "7.5",
+                     "1M build keys", "each panel has a scale of its own"):
+            self.has_text("phases.svg", text)
+        self.assertGreater(min(png_size(self.path("phases.png"))), 350)
+
+    def test_medians_of_the_rounds(self):
+        row = {"status": "ok", "dataset": "d", "n": "1", "workload": "w", "mode": "count",
+               "threads": "1", "name": "a", "params": ""}
+        rows = [row | {"note": {"phases": text}} for text in ("1/2/3/4", "9/0/3/8", "2/1/3/6")]
+        found = phases.medians([*rows, row | {"status": "wrong", "note": {"phases": "9/9/9/9"}},
+                                row | {"note": {}}])
+        self.assertEqual(list(found.values()), [[2, 1, 3, 6]])
+
+    def test_fastest_with_a_model_and_without(self):
+        bars = [(("inl", "index=art"), [0, 0, 0, 5]), (("inl", "index=btree"), [1, 0, 0, 3]),
+                (("inl", "index=rmi"), [3, 0, 0, 3])]
+        learned = {key: "rmi" in key[1] for key, _ in bars}
+        self.assertEqual(phases.fastest(bars, learned), bars[1:])
 
 
 class Updates(Base):
