@@ -1,7 +1,6 @@
 /*
- * Sorting what fits into the cache. A bucket's keys are moved to slots that interpolation gives,
- * and a network of registers sorts slots, together up to 128 keys at once. What is too large for
- * that, or wider than networks can do, is cut between two buffers until it isn't: quicksort.
+ * Sorting what fits into the cache: quicksort between two buffers, until a network of registers can
+ * sort up to 128 keys at once.
  *
  * Pivots. Where keys are spread evenly, the pivot that cuts off a given share is found by
  * interpolation between the bounds, costs nothing, and is more exact than any small sample (the
@@ -18,9 +17,9 @@
 
 #if LS_AVX512
 #include "network.h"
-enum { SMALL = 128, SMALL_MEAN = 108, GROUP = 128 };
+enum { SMALL = 128, SMALL_MEAN = 114 };
 #else
-enum { SMALL = 32, SMALL_MEAN = 16, GROUP = 16 };
+enum { SMALL = 32, SMALL_MEAN = 24 };
 #endif
 
 /* --- cutting ---------------------------------------------------------------------------------- */
@@ -68,8 +67,14 @@ LS_INLINE void cut_eight(cut *c, const ldb_key *keys, __m512i pivot)
 	c->high -= count;
 }
 
+/* So many keys go ahead of the others, one cut for all pieces. */
+LS_INLINE size_t odd_keys(size_t n)
+{
+	return n % 8;
+}
+
 /* The first n % 8 keys, without a branch. */
-LS_INLINE size_t cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
+LS_INLINE void cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 {
 	const __mmask8 lanes = (__mmask8)((1u << n % 8) - 1);
 	const __m512i key = _mm512_maskz_loadu_epi64(lanes, keys);
@@ -82,7 +87,6 @@ LS_INLINE size_t cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 	c->high -= highs;
 	_mm512_mask_storeu_epi64(c->high, (__mmask8)((1u << highs) - 1),
 				 _mm512_maskz_compress_epi64(high, key));
-	return n % 8;
 }
 
 LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
@@ -92,10 +96,15 @@ LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 		cut_eight(c, keys + i, p);
 }
 #else
-LS_INLINE size_t cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
+LS_INLINE size_t odd_keys(size_t n)
+{
+	(void)n;
+	return 0;
+}
+
+LS_INLINE void cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 {
 	(void)c, (void)keys, (void)n, (void)pivot;
-	return 0;
 }
 
 LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
@@ -110,14 +119,25 @@ LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 }
 #endif
 
-/* Writes keys below the pivot to the front of out[0..n), the others to its end; how many are below.
- */
-static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out)
+/* Writes the pieces' keys below the pivot to the front of out[0..n), the others to its end; how
+ * many are below. */
+LS_INLINE size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key pivot,
+			    ldb_key *out)
 {
 	cut c = {out, out + n};
-	const size_t odd = cut_odd(&c, keys, n, pivot);
-	cut_rest(&c, keys + odd, n - odd, pivot);
+	for (size_t p = 0; p < count; p++)
+		cut_odd(&c, pieces[p].data, pieces[p].count, pivot);
+	for (size_t p = 0; p < count; p++) {
+		const size_t odd = odd_keys(pieces[p].count);
+		cut_rest(&c, pieces[p].data + odd, pieces[p].count - odd, pivot);
+	}
 	return (size_t)(c.low - out);
+}
+
+static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out)
+{
+	const ls_piece piece = {keys, n};
+	return cut_pieces(&piece, 1, n, pivot, out);
 }
 
 /* --- pivots ----------------------------------------------------------------------------------- */
@@ -189,48 +209,29 @@ typedef struct {
 	int samples;    /* more sampled pivots */
 } span;
 
-static ldb_key choose(const span *s, const ldb_key *keys, size_t n, size_t *expected)
+static ldb_key choose(const span *s, const ldb_key *keys, size_t n)
 {
-	const size_t parts = (n + SMALL_MEAN - 1) / SMALL_MEAN;
-	if (s->even && n > SMALL) {
-		*expected = n * (parts / 2) / parts;
+	if (n <= SMALL || (!s->even && s->samples <= 0))
+		return interpolate(s->lo, s->hi, 1, 2);
+	if (s->even) {
+		const size_t parts = (n + SMALL_MEAN - 1) / SMALL_MEAN;
 		return interpolate(s->lo, s->hi, parts / 2, parts);
 	}
-	*expected = n / 2;
-	if (n <= SMALL || s->samples <= 0)
-		return interpolate(s->lo, s->hi, 1, 2);
 	const ldb_key pivot = sample_median(keys, n);
 	return pivot > s->lo ? pivot : s->lo + 1;
 }
 
-static size_t apart(size_t a, size_t b)
+/* Were the keys spread evenly, as far as a cut tells that left `low` of n below the pivot? */
+static bool was_even(const span *s, ldb_key pivot, size_t low, size_t n)
 {
-	return a > b ? a - b : b - a;
+	const double share = (double)(pivot - s->lo) / (double)(s->hi - s->lo);
+	const double off = (double)low - (double)n * share;
+	return off <= (double)n / 8 && off >= (double)n / -8;
 }
 
-/* Sorts keys[0..n) to out[0..n) with room for as many; keys or room may be the same as out. */
-static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *out)
+static span new_span(size_t n)
 {
-	while (s.lo < s.hi && (n > SMALL || s.hi - s.lo > WIDEST)) {
-		size_t expected;
-		const ldb_key pivot = choose(&s, keys, n, &expected);
-		const size_t low = cut_at(keys, n, pivot, room);
-		s.samples -= !s.even;
-		s.even &= apart(low, expected) <= n / 8;
-		span left = s;
-		left.hi = pivot - 1;
-		quicksort(room, low, left, keys, out);
-		ldb_key *rest = room + low;
-		room = keys + low;
-		keys = rest;
-		out += low;
-		n -= low;
-		s.lo = pivot;
-	}
-	if (s.lo == s.hi)
-		fill(out, n, s.lo);
-	else
-		sort_small(keys, n, s.lo, out);
+	return (span){LDB_KEY_MAX, 0, true, 2 * (64 - __builtin_clzll(n | 1))};
 }
 
 static void widen(span *s, const ldb_key *keys, size_t n)
@@ -244,118 +245,82 @@ static void widen(span *s, const ldb_key *keys, size_t n)
 	s->hi = hi;
 }
 
-static span new_span(size_t n)
+/* Asks for the next n words of each: spread over the sorting of a bucket, this costs nothing. */
+static LS_PREFETCHES void ask(ls_ahead *ahead, size_t n)
 {
-	return (span){LDB_KEY_MAX, 0, true, 2 * (64 - __builtin_clzll(n | 1))};
+	for (size_t i = 0; i < n && ahead->out < ahead->out_end; i += 8, ahead->out += 8)
+		__builtin_prefetch(ahead->out, 1, 2);
+	for (size_t i = 0; i < n && ahead->count; i += 8) {
+		__builtin_prefetch(ahead->pieces->data + ahead->at, 0, 2);
+		ahead->at += 8;
+		if (ahead->at >= ahead->pieces->count) {
+			ahead->at = 0;
+			ahead->pieces++;
+			ahead->count--;
+		}
+	}
+}
+
+/* Sorts keys[0..n) to out[0..n) with room for as many; keys or room may be the same as out. */
+static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *out, ls_ahead *ahead)
+{
+	while (s.lo < s.hi && (n > SMALL || s.hi - s.lo > WIDEST)) {
+		const ldb_key pivot = choose(&s, keys, n);
+		const size_t low = cut_at(keys, n, pivot, room);
+		s.samples -= !s.even;
+		s.even = was_even(&s, pivot, low, n);
+		ldb_key *parts = room;
+		room = keys;
+		keys = parts;
+		if (low == 0 || low == n) { /* the bounds are too wide: perhaps it is one key */
+			s = (span){LDB_KEY_MAX, 0, true, s.samples};
+			widen(&s, keys, n);
+			continue;
+		}
+		span left = s;
+		left.hi = pivot - 1;
+		quicksort(keys, low, left, room, out, ahead);
+		s.lo = pivot;
+		keys += low;
+		room += low;
+		out += low;
+		n -= low;
+	}
+	ask(ahead, n);
+	if (s.lo == s.hi)
+		fill(out, n, s.lo);
+	else
+		sort_small(keys, n, s.lo, out);
 }
 
 void ls_leaf(ldb_key *keys, size_t n, ldb_key *room)
 {
 	if (n == 0)
 		return;
+	ls_ahead nothing = {0};
 	span s = new_span(n);
 	widen(&s, keys, n);
-	quicksort(keys, n, s, room, keys);
+	quicksort(keys, n, s, room, keys, &nothing);
 }
 
-/* --- spreading -------------------------------------------------------------------------------- */
-
-/*
- * The keys' range is cut into equal slots, some eight keys to each, and keys are counted, then
- * moved, slot by slot. Neighbouring slots are then taken together as long as the network can sort
- * them at once: so it is well filled where keys are spread evenly, and hardly less where they
- * aren't. A slot with more keys than that is sorted by quicksort.
- */
-enum { SLOT_MEAN = 8, MOST_SLOTS = LS_LEAF / SLOT_MEAN + 1 };
-
-typedef struct {
-	ldb_key lo;
-	double scale; /* slots by distance */
-	size_t slots;
-	uint32_t start[MOST_SLOTS + 1]; /* first counts; then where the next key of a slot goes */
-	uint16_t slot[LS_LEAF];         /* of each key */
-} spread;
-
-LS_INLINE void find_slots(const spread *s, const ldb_key *keys, size_t n, uint16_t *slot)
+/* The first cut is from the pieces to the room. */
+void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out,
+		    ls_ahead *ahead)
 {
-	size_t i = 0;
-#if LS_AVX512
-	const __m512i lo = _mm512_set1_epi64((long long)s->lo);
-	const __m512d scale = _mm512_set1_pd(s->scale);
-	const __m256i last = _mm256_set1_epi32((int)s->slots - 1);
-	for (; i + 8 <= n; i += 8) {
-		const __m512i distance = _mm512_sub_epi64(_mm512_loadu_si512(keys + i), lo);
-		const __m512d place = _mm512_mul_pd(_mm512_cvtepu64_pd(distance), scale);
-		const __m256i number = _mm256_min_epu32(_mm512_cvttpd_epu32(place), last);
-		_mm_storeu_si128((__m128i *)(void *)(slot + i), _mm256_cvtepi32_epi16(number));
-	}
-#endif
-	for (; i < n; i++) {
-		const double place = (double)(keys[i] - s->lo) * s->scale;
-		slot[i] = (uint16_t)(place < (double)s->slots ? place : (double)s->slots - 1);
-	}
-}
-
-/* Moves the pieces' keys to out, by slots; s->start[i] is then where slot i ends. */
-static void move_to_slots(spread *s, const ls_piece *pieces, size_t count, ldb_key *out)
-{
-	memset(s->start, 0, s->slots * sizeof *s->start);
-	uint16_t *slot = s->slot;
-	for (size_t p = 0; p < count; slot += pieces[p++].count) {
-		find_slots(s, pieces[p].data, pieces[p].count, slot);
-		for (size_t i = 0; i < pieces[p].count; i++)
-			s->start[slot[i]]++;
-	}
-	for (size_t i = 0, at = 0; i < s->slots; i++) {
-		const uint32_t keys = s->start[i];
-		s->start[i] = (uint32_t)at;
-		at += keys;
-	}
-	slot = s->slot;
-	for (size_t p = 0; p < count; slot += pieces[p++].count) {
-		for (size_t i = 0; i < pieces[p].count; i++)
-			out[s->start[slot[i]]++] = pieces[p].data[i];
-	}
-}
-
-static void sort_slots(const spread *s, size_t n, const span *range, ldb_key *keys, ldb_key *out)
-{
-	size_t from = 0, end = 0; /* keys of slots that are sorted together */
-	for (size_t i = 0; i < s->slots; i++) {
-		if (s->start[i] - from > GROUP && end > from) {
-			sort_small(keys + from, end - from, range->lo, out + from);
-			from = end;
-		}
-		end = s->start[i];
-		if (end - from > GROUP) {
-			span own = *range;
-			own.even = false;
-			quicksort(keys + from, end - from, own, out + from, out + from);
-			from = end;
-		}
-	}
-	sort_small(keys + from, n - from, range->lo, out + from);
-}
-
-void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out)
-{
-	spread s;
-	span range = new_span(n);
+	span s = new_span(n);
 	for (size_t p = 0; p < count; p++)
-		widen(&range, pieces[p].data, pieces[p].count);
-	if (range.lo == range.hi) {
-		fill(out, n, range.lo);
+		widen(&s, pieces[p].data, pieces[p].count);
+	if (s.lo == s.hi) {
+		ask(ahead, n);
+		fill(out, n, s.lo);
 		return;
 	}
-	if (range.hi - range.lo > WIDEST || n <= GROUP) {
-		for (size_t p = 0, at = 0; p < count; at += pieces[p++].count)
-			memcpy(room + at, pieces[p].data, pieces[p].count * sizeof *room);
-		quicksort(room, n, range, out, out);
-		return;
-	}
-	s.lo = range.lo;
-	s.slots = n / SLOT_MEAN + 1;
-	s.scale = (double)s.slots / ((double)(range.hi - range.lo) + 1);
-	move_to_slots(&s, pieces, count, room);
-	sort_slots(&s, n, &range, room, out);
+	const ldb_key pivot = choose(&s, NULL, n);
+	const size_t low = cut_pieces(pieces, count, n, pivot, room);
+	s.even = was_even(&s, pivot, low, n);
+	span left = s, right = s;
+	left.hi = pivot - 1;
+	right.lo = pivot;
+	quicksort(room, low, left, out, out, ahead);
+	quicksort(room + low, n - low, right, out + low, out + low, ahead);
 }

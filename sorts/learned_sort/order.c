@@ -4,26 +4,42 @@
  */
 #include "learned_sort.h"
 
-/* Do the elements ascend (down: descend), equal neighbours included? */
+/* Are the element and the one before it out of order? */
+LS_INLINE bool wrong_at(const uint64_t *elements, size_t i, const size_t words, const bool down)
+{
+	const ldb_key before = elements[(i - 1) * words], key = elements[i * words];
+	return down ? before < key : before > key;
+}
+
+/* Do the elements ascend (down: descend), equal neighbours included? From the end to the front:
+ * what was written last may still be in the cache. */
 LS_INLINE bool goes(const uint64_t *elements, size_t n, const size_t words, const bool down)
 {
-	size_t i = 1;
+	size_t i = n - 1;
 #if LS_AVX512
-	for (; words == 1 && i + 32 <= n; i += 32) {
+	enum { STEP = 64 };
+	for (; i > 0 && (uintptr_t)(elements + i) % 64; i--) {
+		if (wrong_at(elements, i, words, down))
+			return false;
+	}
+	for (; words == 1 && i >= STEP; i -= STEP) {
+		const uint64_t *block = elements + i - STEP;
+		__m512i eight = _mm512_loadu_si512(block);
 		__mmask8 wrong = 0;
-		for (size_t k = i; k < i + 32; k += 8) {
-			const __m512i before = _mm512_loadu_si512(elements + k - 1);
-			const __m512i key = _mm512_loadu_si512(elements + k);
-			wrong |= down ? _mm512_cmplt_epu64_mask(before, key)
-				      : _mm512_cmpgt_epu64_mask(before, key);
+		for (size_t k = 8; k <= STEP; k += 8) {
+			const __m512i behind = k < STEP ? _mm512_loadu_si512(block + k)
+							: _mm512_set1_epi64((long long)block[STEP]);
+			const __m512i after = _mm512_alignr_epi64(behind, eight, 1);
+			wrong |= down ? _mm512_cmplt_epu64_mask(eight, after)
+				      : _mm512_cmpgt_epu64_mask(eight, after);
+			eight = behind;
 		}
 		if (wrong)
 			return false;
 	}
 #endif
-	for (; i < n; i++) {
-		const ldb_key before = elements[(i - 1) * words], key = elements[i * words];
-		if (down ? before < key : before > key)
+	for (; i > 0; i--) {
+		if (wrong_at(elements, i, words, down))
 			return false;
 	}
 	return true;

@@ -39,12 +39,9 @@ static const uint64_t *sort_words(const ldb_pair *pairs, size_t n, ldb_key lo, u
 	uint64_t *words = room, *sorted = room + n, *rest = room + 2 * n;
 	for (size_t i = 0; i < n; i++)
 		words[i] = (pairs[i].key - lo) >> shift << position_bits | i;
-	if (n > LS_LEAF) {
-		ls_leaf(words, n, rest);
-		return words;
-	}
 	const ls_piece piece = {words, n};
-	ls_leaf_pieces(&piece, 1, n, rest, sorted);
+	ls_ahead nothing = {0};
+	ls_leaf_pieces(&piece, 1, n, rest, sorted, &nothing);
 	return sorted;
 }
 

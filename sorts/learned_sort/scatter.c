@@ -1,28 +1,24 @@
 /*
- * Distributing elements to buckets: each bucket has a line in the cache, and a full line goes to
- * the bucket's block in memory with a store that doesn't read it first (write combining).
+ * Distributing elements to buckets: a bucket is a chain of blocks, and an element is stored where
+ * the last block of its bucket ends, without a copy in between. The cache combines these writes:
+ * each store asks for the line behind it, so that no store waits for memory, and there are so few
+ * buckets that two lines of each fit into the second-level cache.
  *
- * How many elements a line holds is written in its own last word, which is the last to be filled:
- * so an element touches one line of the cache and no other (as in the radix joins of Balkesen,
- * Teubner, Alonso, Ozsu, ICDE 2013).
+ * Chains begin at different places of their blocks: buckets fill at the same pace, and their ends
+ * would otherwise be in the same few sets of the cache.
  *
  * Blocks come in slabs that are small enough for the allocator's pool, which keeps them: large
  * mappings would be given back to the system, and filled with zeros anew for the next sort.
  */
 #include "model.h"
 
-static const size_t SLAB_BYTES = LS_SLAB_BLOCKS * LS_BLOCK_WORDS * sizeof(uint64_t);
-
-enum { BLOCK_LINES = LS_BLOCK_WORDS / 8 };
-
-static size_t block_elements(size_t words)
-{
-	return LS_BLOCK_WORDS / words;
-}
+/* With one block more than is used: blocks are aligned to their size. */
+enum { SLAB_BYTES = 112 * LS_BLOCK_BYTES, SLAB_BLOCKS = 111 };
+enum { BLOCK_WORDS = LS_BLOCK_BYTES / 8, LINE_WORDS = 8, NEXT_LINE = 4 };
 
 static bool make_slabs(ls_chains *self)
 {
-	const size_t slabs = (self->blocks + LS_SLAB_BLOCKS - 1) / LS_SLAB_BLOCKS;
+	const size_t slabs = (self->blocks + SLAB_BLOCKS - 1) / SLAB_BLOCKS;
 	for (; self->slabs < slabs; self->slabs++) {
 		self->slab[self->slabs] = ldb_alloc(SLAB_BYTES);
 		if (!self->slab[self->slabs])
@@ -31,26 +27,42 @@ static bool make_slabs(ls_chains *self)
 	return true;
 }
 
+static uint64_t *block_of(const ls_chains *self, size_t number)
+{
+	const uintptr_t slab = (uintptr_t)self->slab[number / SLAB_BLOCKS];
+	const uintptr_t first = (slab + LS_BLOCK_BYTES - 1) & ~(uintptr_t)(LS_BLOCK_BYTES - 1);
+	return (uint64_t *)(first + number % SLAB_BLOCKS * LS_BLOCK_BYTES);
+}
+
+/* Where in its first block a chain begins. */
+static size_t stagger(size_t bucket)
+{
+	return bucket * 5 * LINE_WORDS % BLOCK_WORDS;
+}
+
 bool ls_chains_make(ls_chains *self, size_t n, size_t words, size_t buckets)
 {
-	*self = (ls_chains){.buckets = buckets, .blocks = n / block_elements(words) + buckets};
-	const size_t line_bytes = ls_round(buckets * LS_LINE * words * sizeof *self->lines),
-		     bucket_bytes = ls_round(buckets * sizeof *self->bucket),
+	*self = (ls_chains){.buckets = buckets, .blocks = n * words / BLOCK_WORDS + 2 * buckets};
+	const size_t end_bytes = ls_round(buckets * sizeof *self->end),
+		     chain_bytes = ls_round(buckets * sizeof *self->chain),
 		     next_bytes = ls_round(self->blocks * sizeof *self->next);
-	self->bytes = line_bytes + bucket_bytes + next_bytes +
-		      (self->blocks / LS_SLAB_BLOCKS + 1) * sizeof *self->slab;
+	self->bytes = end_bytes + chain_bytes + next_bytes +
+		      (self->blocks / SLAB_BLOCKS + 1) * sizeof *self->slab;
 	char *all = self->all = ldb_alloc(self->bytes);
 	if (!all)
 		return false;
-	self->lines = self->all;
-	self->bucket = (ls_bucket *)(void *)(all + line_bytes);
-	self->next = (uint32_t *)(void *)(all + line_bytes + bucket_bytes);
-	self->slab = (uint64_t **)(void *)(all + line_bytes + bucket_bytes + next_bytes);
+	self->end = (uint64_t **)(void *)all;
+	self->chain = (ls_chain *)(void *)(all + end_bytes);
+	self->next = (uint32_t *)(void *)(all + end_bytes + chain_bytes);
+	self->slab = (uint64_t **)(void *)(all + end_bytes + chain_bytes + next_bytes);
+	if (!make_slabs(self))
+		return false;
 	for (size_t b = 0; b < buckets; b++) {
-		self->bucket[b] = (ls_bucket){0};
-		self->lines[(b + 1) * LS_LINE * words - 1] = 0;
+		self->chain[b] = (ls_chain){(uint32_t)b, (uint32_t)b, 1};
+		self->end[b] = block_of(self, b) + stagger(b);
 	}
-	return make_slabs(self);
+	self->used = buckets;
+	return true;
 }
 
 void ls_chains_free(ls_chains *self)
@@ -61,138 +73,71 @@ void ls_chains_free(ls_chains *self)
 	*self = (ls_chains){0};
 }
 
-static uint64_t *block_of(const ls_chains *self, uint32_t number)
+static __attribute__((noinline)) uint64_t *add_block(ls_chains *self, size_t bucket)
 {
-	return self->slab[number / LS_SLAB_BLOCKS] + number % LS_SLAB_BLOCKS * LS_BLOCK_WORDS;
-}
-
-static void add_block(ls_chains *self, ls_bucket *bucket)
-{
+	ls_chain *chain = self->chain + bucket;
 	const uint32_t number = (uint32_t)self->used++;
-	if (bucket->lines)
-		self->next[bucket->last] = number;
-	else
-		bucket->first = number;
-	bucket->last = number;
-	bucket->block = block_of(self, number);
-}
-
-LS_INLINE void write_line(ls_chains *self, const uint64_t *line, size_t words, size_t number)
-{
-	ls_bucket *bucket = self->bucket + number;
-	const size_t at = bucket->lines * LS_LINE * words % LS_BLOCK_WORDS;
-	if (at == 0)
-		add_block(self, bucket);
-	bucket->lines++;
-#if LS_AVX512
-	for (size_t w = 0; w < words; w++)
-		_mm512_stream_si512((void *)(bucket->block + at + w * LS_LINE),
-				    _mm512_load_si512(line + w * LS_LINE));
-#else
-	memcpy(bucket->block + at, line, LS_LINE * words * sizeof *line);
-#endif
+	self->next[chain->last] = number;
+	chain->last = number;
+	chain->blocks++;
+	return block_of(self, number);
 }
 
 LS_INLINE void add(ls_chains *self, const uint64_t *elements, const size_t words, size_t n,
 		   const uint16_t *numbers)
 {
+	uint64_t **ends = self->end;
 	for (size_t i = 0; i < n; i++) {
-		uint64_t *line = self->lines + numbers[i] * LS_LINE * words;
-		uint64_t *held = line + LS_LINE * words - 1;
-		const uint64_t at = *held;
-		*held = at + 1;
+		uint64_t *end = ends[numbers[i]];
 		for (size_t w = 0; w < words; w++)
-			line[at * words + w] = elements[i * words + w];
-		if (at == LS_LINE - 1) {
-			write_line(self, line, words, numbers[i]);
-			*held = 0;
-		}
+			end[w] = elements[i * words + w];
+		end += words;
+		__builtin_prefetch(end + NEXT_LINE, 1, 3);
+		if (__builtin_expect((uintptr_t)end % LS_BLOCK_BYTES == 0, 0))
+			end = add_block(self, numbers[i]);
+		ends[numbers[i]] = end;
 	}
 }
 
-LS_INLINE void number(const ls_model *model, const ls_heavy *heavy, const uint64_t *elements,
-		      const size_t words, size_t n, uint16_t *numbers)
+LS_INLINE void distribute(ls_chains *self, const ls_model *model, const uint64_t *elements,
+			  const size_t words, size_t n)
 {
-	ls_model_apply(model, elements, words, n, numbers);
-	if (heavy)
-		ls_heavy_number(heavy, elements, n, model->buckets, numbers);
-}
-
-/* The bucket numbers of the next elements are found while those before are distributed: whether a
- * line is full can't be foretold, and the model fills the time that a wrong guess costs. */
-LS_INLINE void distribute(ls_chains *self, const ls_model *model, const ls_heavy *heavy,
-			  const uint64_t *elements, const size_t words, size_t n)
-{
-	enum { GROUP = 16 };
-	uint16_t numbers[2][GROUP];
+	enum { GROUP = 64 };
+	uint16_t numbers[GROUP];
 	const ls_model m = *model;
-	const size_t whole = n / GROUP * GROUP;
-	if (whole)
-		number(&m, heavy, elements, words, GROUP, numbers[0]);
-	for (size_t i = 0; i < whole; i += GROUP) {
-		const uint64_t *next = elements + (i + GROUP) * words;
-		if (i + GROUP < whole)
-			number(&m, heavy, next, words, GROUP, numbers[(i / GROUP + 1) % 2]);
-		add(self, elements + i * words, words, GROUP, numbers[i / GROUP % 2]);
+	for (size_t i = 0; i < n; i += GROUP) {
+		const size_t count = n - i < GROUP ? n - i : GROUP;
+		ls_model_apply(&m, elements + i * words, words, count, numbers);
+		add(self, elements + i * words, words, count, numbers);
 	}
-	number(&m, heavy, elements + whole * words, words, n - whole, numbers[0]);
-	add(self, elements + whole * words, words, n - whole, numbers[0]);
 }
 
-void ls_chains_add(ls_chains *self, const ls_model *model, const ls_heavy *heavy,
-		   const uint64_t *elements, size_t words, size_t n)
+LS_PREFETCHES void ls_chains_add(ls_chains *self, const ls_model *model, const uint64_t *elements,
+				 size_t words, size_t n)
 {
 	if (words == 1)
-		distribute(self, model, NULL, elements, 1, n);
+		distribute(self, model, elements, 1, n);
 	else
-		distribute(self, model, heavy, elements, 2, n);
-}
-
-/* How many elements are in the line of a bucket. Before the chains are closed. */
-static size_t held(const ls_chains *self, size_t words, size_t bucket)
-{
-	return self->lines[(bucket + 1) * LS_LINE * words - 1];
-}
-
-void ls_chains_close(ls_chains *self, size_t words)
-{
-	for (size_t b = 0; b < self->buckets; b++) {
-		if (!held(self, words, b))
-			continue;
-		write_line(self, self->lines + b * LS_LINE * words, words, b);
-		self->bucket[b].lines--; /* counts full lines */
-	}
-#if LS_AVX512
-	_mm_sfence(); /* other threads read the blocks */
-#endif
+		distribute(self, model, elements, 2, n);
 }
 
 size_t ls_chains_count(const ls_chains *self, size_t words, size_t bucket)
 {
-	return self->bucket[bucket].lines * LS_LINE + held(self, words, bucket);
+	const ls_chain *chain = self->chain + bucket;
+	const size_t last = (size_t)(self->end[bucket] - block_of(self, chain->last));
+	return ((chain->blocks - 1) * BLOCK_WORDS + last - stagger(bucket)) / words;
 }
 
 size_t ls_chains_pieces(const ls_chains *self, size_t words, size_t bucket, ls_piece *out)
 {
-	const size_t most = block_elements(words);
-	size_t left = ls_chains_count(self, words, bucket), pieces = 0;
-	for (uint32_t block = self->bucket[bucket].first; left; block = self->next[block]) {
-		const size_t count = left < most ? left : most;
-		out[pieces++] = (ls_piece){block_of(self, block), count};
-		left -= count;
+	const ls_chain *chain = self->chain + bucket;
+	size_t pieces = 0, from = stagger(bucket);
+	for (uint32_t block = chain->first; block != chain->last; block = self->next[block]) {
+		out[pieces++] =
+			(ls_piece){block_of(self, block) + from, (BLOCK_WORDS - from) / words};
+		from = 0;
 	}
+	const uint64_t *last = block_of(self, chain->last) + from;
+	out[pieces++] = (ls_piece){last, (size_t)(self->end[bucket] - last) / words};
 	return pieces;
-}
-
-void ls_chains_prefetch(const ls_chains *self, size_t words, size_t bucket)
-{
-	const size_t count = ls_chains_count(self, words, bucket);
-	size_t left = (count + LS_LINE - 1) / LS_LINE * words; /* lines of memory */
-	for (uint32_t block = self->bucket[bucket].first; left; block = self->next[block]) {
-		const uint64_t *at = block_of(self, block);
-		const size_t lines = left < BLOCK_LINES ? left : BLOCK_LINES;
-		for (size_t i = 0; i < lines; i++)
-			__builtin_prefetch(at + i * 8, 0, 2);
-		left -= lines;
-	}
 }
