@@ -8,7 +8,7 @@
  *   the model gives the number of the bucket, for 8 keys at once
  *     |
  *     v
- *   buckets: chains of 4 KiB blocks (scatter.c)
+ *   buckets: chains of 8 KiB blocks (scatter.c)
  *     |
  *     v
  *   each bucket sorted in the second-level cache, to its place (leaf.c)
