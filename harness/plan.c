@@ -562,14 +562,26 @@ static size_t find_twin(const ldb_experiment *e, size_t i)
 	return i;
 }
 
-/* Another build of an index is told by its path, where it was named by one. */
-static void label_by_path(const ldb_experiment *e, size_t i)
+static bool has_other_build(const ldb_experiment *e, size_t i)
 {
-	ldb_competitor *c = &e->competitors[i];
-	const size_t length = strlen(c->path);
-	if (strchr(e->competitors_text[i], '/'))
-		snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->name,
-			 length > 80 ? c->path + length - 80 : c->path);
+	const ldb_competitor *c = &e->competitors[i];
+	for (size_t j = 0; j < e->competitor_count; j++)
+		if (strcmp(c->name, e->competitors[j].name) == 0 &&
+		    strcmp(c->path, e->competitors[j].path) != 0)
+			return true;
+	return false;
+}
+
+/* Of several builds of an index each is told by its path, where it was named by one. */
+static void label_builds(ldb_experiment *e)
+{
+	for (size_t i = 0; i < e->competitor_count; i++) {
+		ldb_competitor *c = &e->competitors[i];
+		const size_t length = strlen(c->path);
+		if (strchr(e->competitors_text[i], '/') && has_other_build(e, i))
+			snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->name,
+				 length > 80 ? c->path + length - 80 : c->path);
+	}
 }
 
 static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
@@ -583,19 +595,16 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	char option[16];
 	snprintf(option, sizeof option, "--%s", ldb_family_names[e->family]);
 	ldb_status status = LDB_OK;
-	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++) {
-		ldb_competitor *c = &e->competitors[i];
-		status = ldb_competitor_open(e->family, e->competitors_text[i], c, err);
-		const size_t twin = status == LDB_OK ? find_twin(e, i) : i;
-		if (twin < i) {
-			label_by_path(e, twin);
-			label_by_path(e, i);
-		}
-		if (status == LDB_OK && find_twin(e, i) < i)
+	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++)
+		status = ldb_competitor_open(e->family, e->competitors_text[i], &e->competitors[i],
+					     err);
+	if (status == LDB_OK)
+		label_builds(e);
+	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++)
+		if (find_twin(e, i) < i)
 			status = ldb_fail(err, LDB_INVALID, "name it once", option,
 					  "'%s' twice with the same parameters",
 					  e->competitors_text[i]);
-	}
 	if (status != LDB_OK || !*e->reference)
 		return status;
 	for (size_t i = 0; i < e->competitor_count; i++)

@@ -649,7 +649,7 @@ class Configs(Temporary):
     def test_two_builds_of_one_index(self):
         other = os.path.join(self.tmp, "btree.so")
         shutil.copy(os.path.join(BUILD, "indexes", "btree.so"), other)
-        for order in (f"btree,{other}", f"{other},btree"):
+        for order in (f"btree,{other}", f"{other},btree", f"btree,{other}:fill=0.9"):
             shutil.rmtree(self.out, ignore_errors=True)
             names = {r["name"] for r in self.quick(order)}
             self.assertEqual(names, {"btree", f"btree@{other}"[:128]})
