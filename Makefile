@@ -166,6 +166,12 @@ perf-counts: all $(BUILD)/tests/count_operations ## instructions and simulated c
 perf-counts-update: all $(BUILD)/tests/count_operations ## write that baseline anew
 	@BUILD=$(BUILD) $(PYTHON) scripts/perf-counts --update
 
+.PHONY: perf-check perf-check-selftest
+perf-check: $(READY) ## BASE=<git rev>: has an index become slower than there? (LIMIT=10 percent)
+	@BUILD=$(BUILD) $(PYTHON) scripts/perf-check --limit $(or $(LIMIT),10) $(if $(DRIVERS),--drivers) $(BASE)
+perf-check-selftest: $(READY) ## how often perf-check cries wolf, and how often it misses (an hour)
+	@$(PYTHON) tests/perf_check_selftest.py
+
 # Only what several threads use at once: test_histories and the plug-ins it finds something in.
 CONCURRENT = $(sort $(notdir $(patsubst %/,%,$(dir $(shell grep -lE 'LDB_(CONCURRENT|BACKGROUND)' \
 	$(wildcard indexes/*/*.c indexes/*/*.cc))))))
