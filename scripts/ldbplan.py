@@ -161,10 +161,11 @@ def experiments_of(run):
 
 
 def competitors_of(experiments, run):
-    """For each experiment the (name, params) of run.json that stand for its words, in order."""
+    """For each experiment the (name, params, key bits) of run.json that stand for its words."""
     listed, result, at = run["competitors"], [], 0
     for e in experiments:
-        words = e[e["family"]]
+        # A plug-in is there once for each width of the keys.
+        words = [w for w in e[e["family"]] for _ in e.get("key-bits", "64").split(",")]
         own = listed[at : at + len(words)]
         at += len(words)
         names = [w.partition(":")[0] for w in words]
@@ -173,16 +174,16 @@ def competitors_of(experiments, run):
                                         for w, name, c in zip(words, names, own)):
             raise PlanError(f"experiment {e['experiment']} has {', '.join(names)}; the list of "
                             f"competitors has {', '.join(c['name'] for c in own)} there")
-        own = [(c["name"], c["params"]) for c in own]
+        own = [(c["name"], c["params"], str(c.get("key_bits", 64))) for c in own]
         # Builds of the same plug-in are told by their path.
-        result.append([(f"{c[0]}@{w.partition(':')[0][-80:]}", c[1])
+        result.append([(f"{c[0]}@{w.partition(':')[0][-80:]}", *c[1:])
                        if own.count(c) > 1 and "/" in w else c for c, w in zip(own, words)])
     if at != len(listed):
         raise PlanError(f"{at} competitors are asked for, the list has {len(listed)}")
     return result
 
 
-KEY = ("experiment", "family", "name", "params", "dataset", "n", "workload", "mode", "threads",
+KEY = ("experiment", "family", "name", "params", "key_bits", "dataset", "n", "workload", "mode", "threads",
        "pages", "payload_bytes")
 
 

@@ -8,6 +8,7 @@ import glob
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,12 @@ class Run(Folder):
         self.run_json(lambda run: run["machine"]["build"].update(git_dirty="yes"))
         self.found("git_dirty is 'yes'; it must be no")
 
+    def test_sessions_of_two_revisions_are_told(self):
+        self.run_json(lambda run: run["sessions"][0]["machine"]["build"].update(git_revision="x"))
+        find = self.faults()
+        self.assertEqual(find.count, 0)
+        self.assertIn("session 1 is of revision x, the newest of 64480ae8f81f", find.notes[0])
+
     def test_revision_of_elsewhere(self):
         def change(run):
             run["machine"]["build"]["git_revision"] = "0" * 40
@@ -152,8 +159,6 @@ class Run(Folder):
     def test_sessions(self):
         self.run_json(lambda run: run["sessions"][0].update(ended=None))
         self.found("session 1 has not ended")
-        self.run_json(lambda run: run["sessions"][0]["machine"]["build"].update(git_revision="x"))
-        self.found("session 1 is of revision x")
         self.run_json(lambda run: run["sessions"][0].update(session=2))
         self.found("session 1 calls itself 2")
 
@@ -233,7 +238,7 @@ class Samples(Folder):
             ({"l1d_misses": "0.5"}, "l1d_misses is 0.5, but run.json names no such counter"),
             ({"context_switches": ""}, "context_switches is empty, but run.json counts it"),
             ({"note": "cell=5c37f32dea3b43d2/8; cpu_ns=9000000000000"}, "2 cores can't spend that"),
-            ({"name": "btree"}, "competitor btree of threads is not in run.json"),
+            ({"name": "btree"}, "competitor btree:repair=local;run=960"),
             ({"note": "reference=1"}, "its note has cell=''"),
         )
         for fields, phrase in spoilt:
@@ -243,6 +248,28 @@ class Samples(Folder):
                 self.found(phrase)
                 self.assertTrue(any("samples.csv:9: " in line and phrase in line
                                     for line in self.faults().lines()))
+
+    def test_cold_lookups_have_no_counters(self):
+        self.csv("samples.csv", lambda rows: [r | {"mode": "cold", "context_switches": ""}
+                                              for r in rows])
+        self.assertEqual([x for x in self.faults().lines() if "context_switches is empty, but" in x], [])
+        self.csv("samples.csv", lambda rows: rows[0].update(mode="cold", context_switches="5"))
+        self.found("samples.csv:2: context_switches is 5, but run.json names no such counter")
+
+    def test_keys_of_two_widths(self):
+        """The same plug-in for keys of 64 and of 32 bits is two competitors."""
+        def change(run):
+            run["config"] = run["config"].replace("index = ", "key-bits = 64, 32\nindex = ")
+            run["competitors"] = [dict(c, key_bits=bits) for c in run["competitors"]
+                                  for bits in (64, 32)]
+        self.run_json(change)
+        self.found("no row of btree_olc:fill=1;ahead=16, uniform_sparse, 10M, read, mixed, "
+                   "1 thread, thp, 32 bits")
+        def both(rows):
+            mark = lambda note: re.sub("cell=....", "cell=ffff", note)
+            return rows + [r | {"key_bits": "32", "note": mark(r["note"])} for r in rows]
+        self.csv("samples.csv", both)
+        self.assertEqual([line for line in self.faults().lines() if "summary.csv" not in line], [])
 
     def test_answers_must_agree(self):
         self.sample(line=2, checksum="0123456789abcdef")
