@@ -24,6 +24,7 @@ import cases
 import latency_vs_size
 import ldbplot
 import panels
+import phases
 import size_vs_latency
 from ldbplot import FAINT, INK
 from panels import Axis, Dot, Figure, Panel
@@ -128,6 +129,8 @@ def field(run, point, name):
             return FIELDS[name](point)
         if name == "speedup":
             return speedup(run, point)
+        if name == "largest_share":
+            return field(run, point, "note.largest") / point.n
         if kind == "params":
             return number(settings(point.params)[key])
         if kind == "note":
@@ -136,7 +139,7 @@ def field(run, point, name):
         value = {"name": point.name, "n": point.n, "params": point.params}.get(name)
         value = number(point.row[name]) if value is None else value
         return None if value == "" else value
-    except (KeyError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
 
 
@@ -213,12 +216,11 @@ def series_of(run, point, names):
 
 
 def ticks_of(values, log, limits):
-    """(ticks, log ticks are few) for an axis of numbers."""
+    """[(value, text)]: the values themselves where they are few, decades on a long log axis."""
     if len(values) <= 7:
         return [(v, text_of(v)) for v in values]
     if log and limits[1] / limits[0] > 64:
-        chosen = ldbplot.ticks_125(*limits)
-        return [(v, text_of(v)) for v in chosen if v in values or chosen == chosen][:12]
+        return [(v, text_of(v)) for v in ldbplot.decades(*limits)]
     return [(v, text_of(v)) for v in values[::-(-len(values) // 7)]]
 
 
@@ -254,7 +256,7 @@ def curves(section, run, points, style):
     place = {x: i for i, x in enumerate(xs, 1)} if named else {x: x for x in xs}
     series = list(dict.fromkeys(s for _, _, s in keyed))
     style.prepare({s: True for s in series if s not in style.competitors})
-    series.sort(key=style.order) if names == ["name"] else None
+    series.sort(key=style.order if names == ["name"] else None)
     columns = in_order(field(run, p, section.get("column", "dataset")) for p, _, _ in keyed)
     row_field = section.get("row", "mode")
     rows = in_order(field(run, p, row_field) for p, _, _ in keyed)
@@ -311,7 +313,7 @@ def curves(section, run, points, style):
         title=section["title"], subtitle=about(points, run, style),
         note="; ".join(filter(None, note)), x_text=section.get("x_text", section["x"]),
         y_text=section.get("y_text", section["y"]), x_limits=limits, x_ticks=ticks,
-        labels={s: text_of(s, style) for s in series}, rows=drawn_rows,
+        labels={s: text_of(s, style if names == ["name"] else None) for s in series}, rows=drawn_rows,
         bands=joined, joined=joined, x_log=x_log)
 
 
@@ -662,66 +664,6 @@ def hardness(section, run, points, style, path):
     return written
 
 
-# --- joins ---------------------------------------------------------------------------------------
-
-PHASES = (("model", "#CC79A7", "///"), ("partition, sort", "#E69F00", ""), ("build", "#56B4E9", "\\\\\\"),
-          ("probe", "#009E73", ""))
-
-
-def phases_of(cell):
-    """Median ns per row of each phase, of its ok rows."""
-    rows = [[float(v) for v in r["note"]["phases"].split("/")] for r in cell.used
-            if "phases" in r["note"]]
-    return [sorted(column)[len(column) // 2] for column in zip(*rows)]
-
-
-def phases(section, run, points, style, path):
-    """Stacked bars: a row of panels for each workload, a column for each data set."""
-    pyplot = ldbplot.setup_matplotlib()
-    labels = ldbresults.params_labels(points, style)
-    names = sorted(labels, key=lambda k: (style.order(k[0]), k[1]))
-    datasets = list(dict.fromkeys(p.dataset for p in points))
-    workloads = list(dict.fromkeys(p.row["workload"] for p in points))
-    left, body = 0.3 + 0.07 * max(map(len, labels.values())), 0.23 * len(names)
-    width = left + 2.3 * len(datasets) + 0.2
-    total = 1.65 + (body + 0.5) * len(workloads)
-    canvas, grid = pyplot.subplots(len(workloads), len(datasets), squeeze=False, sharey=True,
-                                   sharex=True, figsize=(width, total))
-    for workload, line in zip(workloads, grid):
-        for dataset, axes in zip(datasets, line):
-            own = [p for p in points if (p.dataset, p.row["workload"]) == (dataset, workload)]
-            fastest = min((p.median for p in own), default=0)
-            for p in own:
-                at, end = names.index((p.name, p.params)), 0
-                for value, (_, colour, hatch) in zip(phases_of(run.cell(p)), PHASES):
-                    axes.barh(at, value, left=end, height=0.74, color=colour, hatch=hatch,
-                              edgecolor="white", linewidth=0.4)
-                    end += value
-                axes.text(end, at, f" {value_text(p.median)}", va="center", fontsize=7.5,
-                          fontweight="bold" if p.median == fastest else "normal")
-            n = own[0].n if own else 0
-            axes.set_title(f"{dataset}, {size_text(n)} keys, {workload}", fontsize=8.5, loc="left",
-                           fontweight="bold")
-            axes.grid(axis="y", visible=False)
-            axes.set_yticks(range(len(names)), [labels[name] for name in names], fontsize=8)
-    grid[0][0].set_ylim(len(names) - 0.5, -0.5)
-    grid[0][0].set_xlim(0, 1.12 * max(p.median for p in points))
-    for axes in grid[-1]:
-        axes.set_xlabel("ns per row of both sides")
-    canvas.subplots_adjust(left=left / width, right=1 - 0.15 / width, top=1 - 0.9 / total,
-                           bottom=0.95 / total, hspace=0.5 / body, wspace=0.1)
-    handles = [pyplot.Rectangle((0, 0), 1, 1, facecolor=c, hatch=h, edgecolor="white", label=t)
-               for t, c, h in PHASES]
-    canvas.legend(handles=handles, loc="lower left", ncol=4, frameon=False, fontsize=8.5,
-                  bbox_to_anchor=(0.08 / width, 0.25 / total), borderaxespad=0)
-    canvas.text(0.15 / width, 1 - 0.3 / total, section["title"], fontsize=13, fontweight="bold")
-    canvas.text(0.15 / width, 1 - 0.52 / total, about(points, run, style), fontsize=8, color=FAINT)
-    canvas.text(0.15 / width, 0.08 / total, section.get("remark", ""), fontsize=7.5, color=FAINT)
-    written = ldbplot.save(canvas, path)
-    pyplot.close(canvas)
-    return written
-
-
 # --- facts and counts ----------------------------------------------------------------------------
 
 
@@ -817,7 +759,8 @@ def draw(section, folder, style, path):
     if kind == "grid":
         return draw_grid_figure(section, run, points, style, path)
     if kind == "phases":
-        return phases(section, run, points, style, path)
+        rows = [r for cell in run.cells.values() for r in cell.rows]
+        return phases.draw(rows, points, run.about, style, path)
     if kind == "winners":
         return winners(section, run, points, style, path)
     if kind == "hardness":
