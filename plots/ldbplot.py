@@ -117,7 +117,8 @@ def floor_text(floor):
     if not floor:
         return ""
     low, high = min(p.median for p in floor), max(p.median for p in floor)
-    return f"included everywhere: harness cost of {low:.2g} to {high:.2g} ns"
+    text = lambda ns: f"{ns:.0f}" if ns >= 100 else f"{ns:.2g}"
+    return f"included everywhere: harness cost of {text(low)} to {text(high)} ns"
 
 
 def legend_label(name, several, style):
@@ -170,6 +171,7 @@ def subtitle(points, run, style):
     parts.append(f"{threads} thread{'' if threads == '1' else 's'}")
     parts += [f"{row['pages']} pages"] if row["pages"] else []
     parts += [f"payload {row['payload_bytes']} B"] if row["payload_bytes"] not in ("", "0") else []
+    parts += [f"{row['key_bits']}-bit keys"] if row["key_bits"] not in ("", "64") else []
     return ", ".join(parts)
 
 

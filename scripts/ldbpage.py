@@ -210,7 +210,8 @@ def part(name):
 def filter_of(at):
     """What the page's filters look at: of a cell, or of a dict of a point."""
     return {"family": at["family"], "dataset": at["dataset"], "mode": at["mode"],
-            "workload": at["workload"], "threads": at["threads"], "pages": at["pages"]}
+            "workload": at["workload"], "threads": at["threads"], "pages": at["pages"],
+            "key_bits": at["key_bits"]}
 
 
 def choices(name, title, values):
@@ -226,7 +227,8 @@ def choices(name, title, values):
 def filters(cells):
     """cells: the filter of each row of the main table."""
     axes = [("family", "family"), ("dataset", "dataset"), ("mode", "mode"),
-            ("workload", "workload"), ("threads", "threads"), ("pages", "pages")]
+            ("workload", "workload"), ("threads", "threads"), ("pages", "pages"),
+            ("key_bits", "key bits")]
     chosen = "".join(choices(k, t, [c[k] for c in cells]) for k, t in axes)
     return (f'<div class="filters" role="search" aria-label="filters">{chosen}<label>competitor'
             '<input type="search" size="12" placeholder="part of a name"></label>'

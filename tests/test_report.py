@@ -200,6 +200,14 @@ class Text(Pages):
         (row,) = figure["rows"]
         self.assertEqual({len(line["dots"]) for line in row["panels"][0]["lines"]}, {2})
 
+    def test_a_run_that_did_not_end_is_told(self):
+        run = os.path.join(self.dir, "cut")
+        shutil.copytree(self.updates, run)
+        with open(os.path.join(run, "run.json"), "w", encoding="utf-8") as file:
+            json.dump({"sessions": [{"session": 1, "status": "running", "ended": None}]}, file)
+        call("report", run)
+        self.assertTrue("Session 1 did not end well: running." in read(os.path.join(run, "report.html")))
+
     def test_broken_folders(self):
         self.assertIn("No such file", call("report", self.dir, expect=2))
         broken = os.path.join(self.dir, "broken")
