@@ -10,7 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MARK = {"none": (0, 0), "circle": (7, 6), "square": (5, 4), "up": (9, 8), "down": (11, 10),
         "diamond": (13, 12), "pentagon": (15, 14),
         # gnuplot has no such filled ones: these are told apart by their colour, too.
-        "star": (3, 3), "cross": (2, 2), "plus": (1, 1), "hexagon": (15, 14), "left": (9, 8)}
+        "star": (3, 3), "cross": (2, 2), "plus": (1, 1), "hexagon": (15, 14), "left": (9, 8),
+        "right": (11, 10)}
 DASH = {"solid": "1", "dashed": "'-'", "dotted": "'.'", "dashdot": "'_.'"}
 
 

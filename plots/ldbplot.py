@@ -17,7 +17,8 @@ import ldbresults  # noqa: E402
 SLICE = ("family", "experiment", "workload", "threads", "pages", "payload_bytes", "key_bits")
 INK, FAINT = "#222222", "#666666"
 MPL_MARKER = {"none": "", "circle": "o", "square": "s", "up": "^", "down": "v", "diamond": "D",
-              "pentagon": "p", "star": "*", "cross": "X", "plus": "P", "hexagon": "h", "left": "<"}
+              "pentagon": "p", "star": "*", "cross": "X", "plus": "P", "hexagon": "h", "left": "<",
+              "right": ">"}
 MPL_DASH = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1.5)),
             "dashdot": (0, (6, 2, 1, 2))}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STYLE_FILE = os.path.join(ROOT, "plots", "style.ini")
 MARKERS = ("none", "circle", "square", "up", "down", "diamond", "pentagon", "star",
-           "cross", "plus", "hexagon", "left")
+           "cross", "plus", "hexagon", "left", "right")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 
