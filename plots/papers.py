@@ -32,6 +32,7 @@ from panels import Axis, Dot, Figure, Panel
 import ldbresults
 import ldbstats
 from ldbresults import size_text
+from ldbstyle import MARKERS, Competitor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REGISTRY = os.path.join(HERE, "papers.ini")
@@ -211,8 +212,28 @@ def short_label(name, style):
 # --- curves --------------------------------------------------------------------------------------
 
 
+# The critical analysis' own names of bounds and searches.
+ABBREVIATIONS = {"local_individual": "LInd", "local_absolute": "LAbs", "global_individual": "GInd",
+                 "global_absolute": "GAbs", "none": "NB", "binary": "Bin", "model_binary": "MBin",
+                 "linear": "Lin", "model_linear": "MLin", "exponential": "Exp",
+                 "model_exponential": "MExp", "interpolation": "Interp", "simd": "SIMD"}
+
+
 def series_of(run, point, names):
-    return "/".join(text_of(v) for v in (field(run, point, n) for n in names) if v is not None)
+    values = [v for v in (field(run, point, n) for n in names) if v is not None]
+    if len(values) > 1:
+        values = [ABBREVIATIONS.get(v, v) for v in values]
+    return " ".join(text_of(v) for v in values)
+
+
+def give_looks(series, style):
+    """Looks of series that are no competitors, as different as can be."""
+    colours = style.ini["automatic"]["colours"].split() + ["#000000", "#882255"]
+    markers = [m for m in MARKERS if m not in ("none", "cross", "plus")]
+    for i, name in enumerate(series):
+        style.competitors[name] = Competitor(
+            name, name, "", colours[i % len(colours)], markers[i % len(markers)],
+            ("solid", "dashed")[i // len(colours) % 2], True, False, False)
 
 
 def ticks_of(values, log, limits):
@@ -255,8 +276,9 @@ def curves(section, run, points, style):
         xs.sort(key=style.order)
     place = {x: i for i, x in enumerate(xs, 1)} if named else {x: x for x in xs}
     series = list(dict.fromkeys(s for _, _, s in keyed))
-    style.prepare({s: True for s in series if s not in style.competitors})
     series.sort(key=style.order if names == ["name"] else None)
+    if names != ["name"]:
+        give_looks(series, style)
     columns = in_order(field(run, p, section.get("column", "dataset")) for p, _, _ in keyed)
     row_field = section.get("row", "mode")
     rows = in_order(field(run, p, row_field) for p, _, _ in keyed)
@@ -677,7 +699,7 @@ def segments(section, run, style):
             for e, v in fact.items() if e.startswith("eps") and v]
     if not lines:
         raise ldbresults.ResultsError("no facts.csv: `ldbench inspect` gave none")
-    style.prepare({name: True for name in lines})
+    give_looks(list(lines), style)
     for dots in lines.values():
         dots.sort(key=lambda d: d.x)
     xs = sorted({d.x for dots in lines.values() for d in dots})
