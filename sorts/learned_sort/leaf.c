@@ -24,9 +24,15 @@ enum { SMALL = 32, SMALL_MEAN = 24 };
 
 /* --- cutting ---------------------------------------------------------------------------------- */
 
-/* Where the next keys below the pivot go, and behind the place of those that aren't. */
+/* Where the next keys below the pivot go, and behind the place of those that aren't. Where asked
+ * for, also the greatest key of the ones and the smallest of the others. */
 typedef struct {
 	ldb_key *low, *high;
+#if LS_AVX512
+	__m512i greatest, smallest; /* of each lane */
+#else
+	ldb_key greatest, smallest;
+#endif
 } cut;
 
 #if LS_AVX512
@@ -48,12 +54,18 @@ __attribute__((constructor)) static void fill_order(void)
 	}
 }
 
+LS_INLINE void note_bounds(cut *c, __m512i key, __mmask8 low, __mmask8 high)
+{
+	c->greatest = _mm512_mask_max_epu64(c->greatest, low, c->greatest, key);
+	c->smallest = _mm512_mask_min_epu64(c->smallest, high, c->smallest, key);
+}
+
 /*
  * Eight keys at once: those below the pivot to the front of a vector, the others to its end; then
  * it is written at both ends of the gap. What is wrong in it is overwritten later, or it is the
  * last one, and both places are the same: hence the gap must be a multiple of 8.
  */
-LS_INLINE void cut_eight(cut *c, const ldb_key *keys, __m512i pivot)
+LS_INLINE void cut_eight(cut *c, const ldb_key *keys, __m512i pivot, const bool bounds)
 {
 	const __m512i key = _mm512_loadu_si512(keys);
 	const __mmask8 high = _mm512_cmpge_epu64_mask(key, pivot);
@@ -61,6 +73,8 @@ LS_INLINE void cut_eight(cut *c, const ldb_key *keys, __m512i pivot)
 		_mm_loadl_epi64((const __m128i *)(const void *)&order.lanes[high]));
 	const __m512i both = _mm512_permutexvar_epi64(lanes, key);
 	const size_t count = (size_t)__builtin_popcount(high);
+	if (bounds)
+		note_bounds(c, key, (__mmask8)~high, high);
 	_mm512_storeu_si512(c->low, both);
 	_mm512_storeu_si512(c->high - 8, both);
 	c->low += 8 - count;
@@ -81,6 +95,7 @@ LS_INLINE void cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 	const __mmask8 high =
 		_mm512_mask_cmpge_epu64_mask(lanes, key, _mm512_set1_epi64((long long)pivot));
 	const size_t highs = (size_t)__builtin_popcount(high), lows = n % 8 - highs;
+	note_bounds(c, key, lanes & (__mmask8)~high, high);
 	_mm512_mask_storeu_epi64(c->low, (__mmask8)((1u << lows) - 1),
 				 _mm512_maskz_compress_epi64(lanes & (__mmask8)~high, key));
 	c->low += lows;
@@ -89,11 +104,26 @@ LS_INLINE void cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 				 _mm512_maskz_compress_epi64(high, key));
 }
 
-LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
+LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot, const bool bounds)
 {
 	const __m512i p = _mm512_set1_epi64((long long)pivot);
 	for (size_t i = 0; i < n; i += 8)
-		cut_eight(c, keys + i, p);
+		cut_eight(c, keys + i, p, bounds);
+}
+
+LS_INLINE cut new_cut(ldb_key *out, size_t n)
+{
+	return (cut){out, out + n, _mm512_setzero_si512(), _mm512_set1_epi64(-1)};
+}
+
+LS_INLINE ldb_key greatest_low(const cut *c)
+{
+	return (ldb_key)_mm512_reduce_max_epu64(c->greatest);
+}
+
+LS_INLINE ldb_key smallest_high(const cut *c)
+{
+	return (ldb_key)_mm512_reduce_min_epu64(c->smallest);
 }
 #else
 LS_INLINE size_t odd_keys(size_t n)
@@ -107,38 +137,37 @@ LS_INLINE void cut_odd(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
 	(void)c, (void)keys, (void)n, (void)pivot;
 }
 
-LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot)
+LS_INLINE void cut_rest(cut *c, const ldb_key *keys, size_t n, ldb_key pivot, const bool bounds)
 {
 	for (size_t i = 0; i < n; i++) {
-		const bool less = keys[i] < pivot;
-		*c->low = keys[i];
-		c->high[-1] = keys[i];
+		const ldb_key key = keys[i];
+		const bool less = key < pivot;
+		*c->low = key;
+		c->high[-1] = key;
 		c->low += less;
 		c->high -= !less;
+		if (bounds) {
+			c->greatest = less && key > c->greatest ? key : c->greatest;
+			c->smallest = !less && key < c->smallest ? key : c->smallest;
+		}
 	}
+}
+
+LS_INLINE cut new_cut(ldb_key *out, size_t n)
+{
+	return (cut){out, out + n, 0, LDB_KEY_MAX};
+}
+
+LS_INLINE ldb_key greatest_low(const cut *c)
+{
+	return c->greatest;
+}
+
+LS_INLINE ldb_key smallest_high(const cut *c)
+{
+	return c->smallest;
 }
 #endif
-
-/* Writes the pieces' keys below the pivot to the front of out[0..n), the others to its end; how
- * many are below. */
-LS_INLINE size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key pivot,
-			    ldb_key *out)
-{
-	cut c = {out, out + n};
-	for (size_t p = 0; p < count; p++)
-		cut_odd(&c, pieces[p].data, pieces[p].count, pivot);
-	for (size_t p = 0; p < count; p++) {
-		const size_t odd = odd_keys(pieces[p].count);
-		cut_rest(&c, pieces[p].data + odd, pieces[p].count - odd, pivot);
-	}
-	return (size_t)(c.low - out);
-}
-
-static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out)
-{
-	const ls_piece piece = {keys, n};
-	return cut_pieces(&piece, 1, n, pivot, out);
-}
 
 /* --- pivots ----------------------------------------------------------------------------------- */
 
@@ -209,6 +238,38 @@ typedef struct {
 	int samples;    /* more sampled pivots */
 } span;
 
+/* Writes the pieces' keys below the pivot to the front of out[0..n), the others to its end, and
+ * narrows the bounds of both; how many are below. */
+LS_INLINE size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key pivot,
+			    ldb_key *out, span *left, span *right, const bool bounds)
+{
+	cut c = new_cut(out, n);
+	for (size_t p = 0; p < count; p++)
+		cut_odd(&c, pieces[p].data, pieces[p].count, pivot);
+	for (size_t p = 0; p < count; p++) {
+		const size_t odd = odd_keys(pieces[p].count);
+		cut_rest(&c, pieces[p].data + odd, pieces[p].count - odd, pivot, bounds);
+	}
+	left->hi = bounds ? greatest_low(&c) : pivot - 1;
+	right->lo = bounds ? smallest_high(&c) : pivot;
+	return (size_t)(c.low - out);
+}
+
+static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out, span *left,
+		     span *right)
+{
+	const ls_piece piece = {keys, n};
+	return cut_pieces(&piece, 1, n, pivot, out, left, right, false);
+}
+
+/* The same with exact bounds. */
+static size_t cut_exactly(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out, span *left,
+			  span *right)
+{
+	const ls_piece piece = {keys, n};
+	return cut_pieces(&piece, 1, n, pivot, out, left, right, true);
+}
+
 static ldb_key choose(const span *s, const ldb_key *keys, size_t n)
 {
 	if (n <= SMALL || (!s->even && s->samples <= 0))
@@ -261,36 +322,52 @@ static LS_PREFETCHES void ask(ls_ahead *ahead, size_t n)
 	}
 }
 
-/* Sorts keys[0..n) to out[0..n) with room for as many; keys or room may be the same as out. */
-static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *out, ls_ahead *ahead)
+/* What goes along with a quicksort. The last part that the network is to sort waits: it was just
+ * written, and reading it at once would wait for the stores. */
+typedef struct {
+	ls_ahead *ahead;
+	const ldb_key *keys;
+	size_t n;
+	ldb_key lo, *out;
+} company;
+
+static void sort_waiting(company *c)
 {
-	while (s.lo < s.hi && (n > SMALL || s.hi - s.lo > WIDEST)) {
+	if (c->n)
+		sort_small(c->keys, c->n, c->lo, c->out);
+	c->n = 0;
+}
+
+/* Sorts keys[0..n) to out[0..n) with room for as many; keys or room may be the same as out. */
+static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *out, company *c)
+{
+	while (n > 0 && s.lo < s.hi && (n > SMALL || s.hi - s.lo > WIDEST)) {
 		const ldb_key pivot = choose(&s, keys, n);
-		const size_t low = cut_at(keys, n, pivot, room);
-		s.samples -= !s.even;
-		s.even = was_even(&s, pivot, low, n);
-		ldb_key *parts = room;
-		room = keys;
-		keys = parts;
-		if (low == 0 || low == n) { /* the bounds are too wide: perhaps it is one key */
-			s = (span){LDB_KEY_MAX, 0, true, s.samples};
-			widen(&s, keys, n);
-			continue;
-		}
-		span left = s;
-		left.hi = pivot - 1;
-		quicksort(keys, low, left, room, out, ahead);
-		s.lo = pivot;
-		keys += low;
-		room += low;
+		span left = s, right = s;
+		const size_t low = s.even ? cut_at(keys, n, pivot, room, &left, &right)
+					  : cut_exactly(keys, n, pivot, room, &left, &right);
+		left.even = right.even = was_even(&s, pivot, low, n);
+		left.samples = right.samples = s.samples - !s.even;
+		quicksort(room, low, left, keys, out, c);
+		ldb_key *rest = room + low;
+		room = keys + low;
+		keys = rest;
 		out += low;
 		n -= low;
+		s = right;
 	}
-	ask(ahead, n);
-	if (s.lo == s.hi)
+	if (n == 0)
+		return;
+	ask(c->ahead, n);
+	if (s.lo == s.hi) {
 		fill(out, n, s.lo);
-	else
-		sort_small(keys, n, s.lo, out);
+		return;
+	}
+	sort_waiting(c);
+	c->keys = keys;
+	c->n = n;
+	c->lo = s.lo;
+	c->out = out;
 }
 
 void ls_leaf(ldb_key *keys, size_t n, ldb_key *room)
@@ -298,15 +375,18 @@ void ls_leaf(ldb_key *keys, size_t n, ldb_key *room)
 	if (n == 0)
 		return;
 	ls_ahead nothing = {0};
+	company c = {.ahead = &nothing};
 	span s = new_span(n);
 	widen(&s, keys, n);
-	quicksort(keys, n, s, room, keys, &nothing);
+	quicksort(keys, n, s, room, keys, &c);
+	sort_waiting(&c);
 }
 
 /* The first cut is from the pieces to the room. */
 void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *room, ldb_key *out,
 		    ls_ahead *ahead)
 {
+	company c = {.ahead = ahead};
 	span s = new_span(n);
 	for (size_t p = 0; p < count; p++)
 		widen(&s, pieces[p].data, pieces[p].count);
@@ -316,11 +396,10 @@ void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *roo
 		return;
 	}
 	const ldb_key pivot = choose(&s, NULL, n);
-	const size_t low = cut_pieces(pieces, count, n, pivot, room);
-	s.even = was_even(&s, pivot, low, n);
 	span left = s, right = s;
-	left.hi = pivot - 1;
-	right.lo = pivot;
-	quicksort(room, low, left, out, out, ahead);
-	quicksort(room + low, n - low, right, out + low, out + low, ahead);
+	const size_t low = cut_pieces(pieces, count, n, pivot, room, &left, &right, true);
+	left.even = right.even = was_even(&s, pivot, low, n);
+	quicksort(room, low, left, out, out, &c);
+	quicksort(room + low, n - low, right, out + low, out + low, &c);
+	sort_waiting(&c);
 }

@@ -11,25 +11,25 @@ LS_INLINE bool wrong_at(const uint64_t *elements, size_t i, const size_t words, 
 	return down ? before < key : before > key;
 }
 
-/* Do the elements ascend (down: descend), equal neighbours included? From the end to the front:
- * what was written last may still be in the cache. */
+/* Do the elements ascend (down: descend), equal neighbours included? */
 LS_INLINE bool goes(const uint64_t *elements, size_t n, const size_t words, const bool down)
 {
-	size_t i = n - 1;
+	size_t i = 1;
 #if LS_AVX512
-	enum { STEP = 64 };
-	for (; i > 0 && (uintptr_t)(elements + i) % 64; i--) {
+	/* The processor's own prefetching stops at pages; lines are asked for a page ahead. */
+	enum { STEP = 64, AHEAD = 512 };
+	for (; i < n && (uintptr_t)(elements + i - 1) % 64; i++) {
 		if (wrong_at(elements, i, words, down))
 			return false;
 	}
-	for (; words == 1 && i >= STEP; i -= STEP) {
-		const uint64_t *block = elements + i - STEP;
-		__m512i eight = _mm512_loadu_si512(block);
+	for (; words == 1 && i + STEP + 8 <= n; i += STEP) {
+		const uint64_t *block = elements + i - 1;
+		__m512i eight = _mm512_load_si512(block);
 		__mmask8 wrong = 0;
 		for (size_t k = 8; k <= STEP; k += 8) {
-			const __m512i behind = k < STEP ? _mm512_loadu_si512(block + k)
-							: _mm512_set1_epi64((long long)block[STEP]);
+			const __m512i behind = _mm512_load_si512(block + k);
 			const __m512i after = _mm512_alignr_epi64(behind, eight, 1);
+			__builtin_prefetch(block + k + AHEAD);
 			wrong |= down ? _mm512_cmplt_epu64_mask(eight, after)
 				      : _mm512_cmpgt_epu64_mask(eight, after);
 			eight = behind;
@@ -38,7 +38,7 @@ LS_INLINE bool goes(const uint64_t *elements, size_t n, const size_t words, cons
 			return false;
 	}
 #endif
-	for (; i > 0; i--) {
+	for (; i < n; i++) {
 		if (wrong_at(elements, i, words, down))
 			return false;
 	}
