@@ -52,15 +52,7 @@ static inline const ldb_key *halve(const ldb_key *base, size_t half, ldb_key q)
 
 static inline ldb_val branchy_find(const sorted_keys *self, ldb_key q)
 {
-	size_t lo = 0, hi = self->n;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (self->keys[mid] < q)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return answer(self, lo);
+	return answer(self, ldb_search_binary(self->keys, 0, self->n, q));
 }
 
 /* The eight keys in which a search ends that has come down to at most eight from base on. Keys

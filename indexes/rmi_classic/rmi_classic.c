@@ -79,7 +79,7 @@ static void rmi_classic_chase(const void *self, const ldb_key *q, size_t n, ldb_
 /* The rank, by the plainest search. */
 static size_t rank_of(const rmi_classic *self, prediction p, ldb_key q)
 {
-	const size_t rank = search_binary(self->keys, p.lo, p.hi, q);
+	const size_t rank = ldb_search_binary(self->keys, p.lo, p.hi, q);
 	return is_beyond(self, p, rank, q) ? find_beyond(self, rank, q) : rank;
 }
 

@@ -173,18 +173,6 @@ enum {
 	ESTIMATED_LEAST = 16,
 };
 
-static inline size_t search_binary(const ldb_key *keys, size_t lo, size_t hi, ldb_key q)
-{
-	while (lo < hi) {
-		const size_t middle = lo + (hi - lo) / 2;
-		if (keys[middle] < q)
-			lo = middle + 1;
-		else
-			hi = middle;
-	}
-	return lo;
-}
-
 /* By doubling steps upwards from lo. */
 static inline size_t gallop_up(const ldb_key *keys, size_t lo, size_t hi, ldb_key q)
 {
@@ -193,7 +181,7 @@ static inline size_t gallop_up(const ldb_key *keys, size_t lo, size_t hi, ldb_ke
 		lo = next + 1;
 		next = hi - lo > step ? lo + step : hi;
 	}
-	return search_binary(keys, lo, next, q);
+	return ldb_search_binary(keys, lo, next, q);
 }
 
 /* By doubling steps downwards from hi. */
@@ -202,7 +190,7 @@ static inline size_t gallop_down(const ldb_key *keys, size_t lo, size_t hi, ldb_
 	for (size_t step = 1; hi > lo; step *= 2) {
 		const size_t next = hi - lo > step ? hi - step : lo;
 		if (keys[next] < q)
-			return search_binary(keys, next + 1, hi, q);
+			return ldb_search_binary(keys, next + 1, hi, q);
 		hi = next;
 	}
 	return hi;
@@ -239,7 +227,7 @@ static inline size_t search_interpolation(const ldb_key *keys, size_t lo, size_t
 		else
 			hi = at;
 	}
-	return search_binary(keys, lo, hi, q);
+	return ldb_search_binary(keys, lo, hi, q);
 }
 
 static inline size_t search_simd(const ldb_key *keys, size_t n, size_t lo, size_t hi, ldb_key q)
@@ -256,8 +244,8 @@ search_window(const rmi_classic *self, search_kind search, prediction p, ldb_key
 	const bool above = p.at < p.hi && keys[p.at] < q; /* read where a case uses it */
 	switch (search) {
 	case SEARCH_MODEL_BINARY:
-		return above ? search_binary(keys, p.at + 1, p.hi, q)
-			     : search_binary(keys, p.lo, p.at, q);
+		return above ? ldb_search_binary(keys, p.at + 1, p.hi, q)
+			     : ldb_search_binary(keys, p.lo, p.at, q);
 	case SEARCH_LINEAR:
 		return walk_up(keys, p.lo, p.hi, q);
 	case SEARCH_MODEL_LINEAR:
@@ -272,7 +260,7 @@ search_window(const rmi_classic *self, search_kind search, prediction p, ldb_key
 	case SEARCH_SIMD:
 		return search_simd(keys, self->n, p.lo, p.hi, q);
 	default:
-		return search_binary(keys, p.lo, p.hi, q);
+		return ldb_search_binary(keys, p.lo, p.hi, q);
 	}
 }
 

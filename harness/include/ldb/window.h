@@ -17,6 +17,20 @@
  * core can have under way, as the last rounds of a search are those of a few queries only. */
 #define LDB_GROUP 128
 
+/* The textbook's binary search: rank of the first key >= q, if that is in [lo, hi], else the nearer
+ * end. */
+static inline size_t ldb_search_binary(const ldb_key *keys, size_t lo, size_t hi, ldb_key q)
+{
+	while (lo < hi) {
+		const size_t middle = lo + (hi - lo) / 2;
+		if (keys[middle] < q)
+			lo = middle + 1;
+		else
+			hi = middle;
+	}
+	return lo;
+}
+
 /*
  * The end of the search, once at most 16 keys are left. It counts in the 8 or 16 keys from lo on
  * (moved down where the array ends): keys of the window and then keys that are >= q anyway, or,
