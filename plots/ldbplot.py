@@ -201,9 +201,10 @@ def setup_matplotlib():
 
 
 def save(figure, path, dpi=150):
-    """Writes path.png and path.svg; returns both names."""
-    figure.savefig(path + ".png", dpi=dpi, metadata={"Software": None})
-    figure.savefig(path + ".svg", metadata={"Date": None})
+    """Writes path.png and path.svg; returns both names. Each says of which numbers it is."""
+    mark = ldbresults.summary_mark(os.path.dirname(path))
+    figure.savefig(path + ".png", dpi=dpi, metadata={"Software": None, "Source": mark})
+    figure.savefig(path + ".svg", metadata={"Date": None, "Source": mark})
     return [path + ".png", path + ".svg"]
 
 

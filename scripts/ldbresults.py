@@ -5,6 +5,7 @@ session, group, repetition and point were measured in the same round and pair up
 """
 
 import csv
+import hashlib
 import json
 import os
 from collections import Counter
@@ -107,6 +108,23 @@ def read_run(folder):
         return run if isinstance(run, dict) else {}
     except (OSError, ValueError):
         return {}
+
+
+DRAWN = POINT + ("name", "params", "status", "median_ns", "low_ns", "high_ns", "index_bytes",
+                 "fallback")
+
+
+def summary_mark(folder):
+    """"summary.csv <hash>" of what figures draw of DIR/summary.csv; None when there is none. A figure
+    carries it, so that an old one can be told from one of these numbers."""
+    digest = hashlib.sha256()
+    try:
+        with open(os.path.join(folder, "summary.csv"), encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                digest.update("\t".join(row.get(c) or "" for c in DRAWN).encode() + b"\n")
+    except (OSError, ValueError):
+        return None
+    return f"summary.csv {digest.hexdigest()[:16]}"
 
 
 @dataclass

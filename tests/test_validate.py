@@ -350,6 +350,16 @@ class Derived(Folder):
         self.csv("timeline.csv", lambda rows: rows[0].update(held_bytes=""))
         self.found("timeline.csv:2: slot_ms, ops, cpu_ns or held_bytes is no whole number")
 
+    def test_a_figure_of_other_numbers(self):
+        """Fresh figures carry a mark of their numbers, whatever their age."""
+        subprocess.run([sys.executable, "-B", os.path.join(ROOT, "scripts", "figures"), self.dir],
+                       stdout=subprocess.DEVNULL, check=True)
+        os.utime(self.path("mixed-by-case.png"), (1, 1))
+        self.assertEqual(list(self.faults().lines()), [])
+        self.csv("summary.csv", lambda rows: rows[0].update(median_ns="1"))
+        for figure in ("mixed-by-case.png", "mixed-by-case.svg"):
+            self.found(f"{figure}: was drawn from other numbers")
+
     def test_figures(self):
         figure = "mixed-by-case.svg"
         self.text(figure, lambda text: text.replace("2026-11-27", "2026-11-26"))
