@@ -4,7 +4,7 @@ A figure is made of points (whole cells of a summary). A *field* of a point is a
 summary.csv (`dataset`, `n`), a parameter of its competitor (`params.leaves`), a note (`note.empty`),
 or one of FIELDS, which are computed. Kinds of figures:
 
-  size_vs_latency, latency_vs_size, cases, phases   those of scripts/figures
+  size_vs_latency, latency_vs_size, phases   those of scripts/figures
   curves    y against x, a line for each series; panels by `column` and `row`
   grid      a table of `value` by `rows` and `columns`, shaded; published numbers beside it
   winners   who is ahead at each (x, y), and by how much
@@ -18,9 +18,8 @@ import csv
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cases
 import latency_vs_size
 import ldbplot
 import panels
@@ -97,11 +96,9 @@ def number(text):
 
 
 FIELDS = {
-    "build_s": lambda p: float(p.row["build_ns"]) / 1e9,
     "build_ns_per_key": lambda p: float(p.row["build_ns"]) / p.n,
     "index_mb": lambda p: float(p.row["index_bytes"]) / 1e6,
     "mops": lambda p: 1000 / p.median,
-    "ms": lambda p: p.median * p.n / 1e6,
     "length": lambda p: number(p.row["workload"].partition(":")[2] or "100"),
     "keys_per_us": lambda p: FIELDS["length"](p) * 1000 / p.median,
     "theta": lambda p: float(p.dataset.partition(":")[2]),
@@ -173,17 +170,13 @@ def in_order(values):
         v for v in known if not isinstance(v, (int, float))]
 
 
-SETTINGS = {"leaves": "{} leaves", "page": "page {}"}
-
-
 def about(points, run, style):
     """Machine, date, and of the rest what is the same for all points."""
     row = dict(points[0].row)
     for column in ("workload", "threads", "pages", "payload_bytes"):
         if len({p.row[column] for p in points}) > 1:
             row[column] = ""
-    first = ldbplot.Point(row, *(getattr(points[0], a) for a in (
-        "name", "params", "dataset", "mode", "n", "median", "low", "high", "fallback", "learned")))
+    first = replace(points[0], row=row)
     text = ldbplot.subtitle([first], run.about, style)
     modes = {p.mode for p in points}
     if row["threads"] == "":
@@ -191,16 +184,20 @@ def about(points, run, style):
     return text + (f", {modes.pop()}" if len(modes) == 1 and not ldbplot.of_cases(first) else "")
 
 
+SETTINGS = {"leaves": "{} leaves", "page": "page {}"}
+
+
 def text_of(value, style=None):
+    """A value in words; with a style a competitor's label, and its setting where it has one."""
     if isinstance(value, float) and value == int(value):
         value = int(value)
     if isinstance(value, int):
         return size_text(value) if value >= 10000 else str(value)
-    if style is not None and isinstance(value, str):
-        name, colon, rest = value.partition(":")
-        if name in style.competitors:
-            label = style.competitor(name).label
-            return f"{label} {SETTINGS.get(rest.partition('=')[0], '{}').format(text_of(number(rest.partition('=')[2])))}" if colon else label
+    name, _, setting = str(value).partition(":")
+    if style is not None and name in style.competitors:
+        key, _, number_ = setting.partition("=")
+        words = SETTINGS.get(key, "{}").format(text_of(number(number_)))
+        return f"{style.competitor(name).label} {words}".strip()
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -793,6 +790,6 @@ def draw(section, folder, style, path):
         figure = counts(section, run, points, style)
     else:
         describe = {"size_vs_latency": size_vs_latency.figure,
-                    "latency_vs_size": latency_vs_size.figure, "cases": cases.figure}[kind]
+                    "latency_vs_size": latency_vs_size.figure}[kind]
         figure = describe(points, run.about, style)
     return panels.draw(figure, style, path)

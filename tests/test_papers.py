@@ -28,7 +28,7 @@ from ldbstyle import Style  # noqa: E402
 loader = SourceFileLoader("reproduce", os.path.join(ROOT, "scripts", "reproduce"))
 reproduce = importlib.util.module_from_spec(importlib.util.spec_from_loader("reproduce", loader))
 loader.exec_module(reproduce)
-KINDS = {"size_vs_latency", "latency_vs_size", "cases", "phases", "curves", "grid", "winners",
+KINDS = {"size_vs_latency", "latency_vs_size", "phases", "curves", "grid", "winners",
          "hardness", "segments", "counts"}
 
 
@@ -184,9 +184,9 @@ class Fields(unittest.TestCase):
 
     def test_numbers_and_texts(self):
         self.assertEqual([papers.number(t) for t in ("10K", "2.5", "x", "M")], [10000, 2.5, "x", "M"])
-        self.assertEqual(papers.text_of("rmi_classic:leaves=10000", Style()).split()[-2:],
-                         ["10K", "leaves"] if "rmi_classic" in Style().competitors
-                         else ["rmi_classic:leaves=10000"][-2:])
+        self.assertEqual(papers.text_of("rmi:leaves=10000", Style()), "RMI 10K leaves")
+        self.assertEqual([papers.text_of(v) for v in ("rmi", 10000.0, 0.25, 5)],
+                         ["rmi", "10K", "0.25", "5"])
         self.assertEqual(papers.in_order([10, 2, "b", "a", None, 2]), [2, 10, "b", "a"])
 
     def test_conditions(self):
