@@ -159,6 +159,25 @@ static size_t bounded(const ldb_key *build, size_t build_n, size_t probe_n)
 	return probe_n < limit ? probe_n : limit;
 }
 
+/* Keys with bits in their midst that all share: 8 of each 32 values as TPC-H's order keys, counted
+ * through, or with some left out, one twice, or one, seldom seen, that has other bits. */
+enum { GAP_FULL, GAP_HOLES, GAP_TWICE, GAP_STRANGER, GAPS };
+static const char *const gap_names[] = {"order keys", "order keys with holes",
+					"order keys, one twice", "order keys, one strange"};
+
+static void make_gaps(int gap, ldb_key *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const size_t rank = gap == GAP_HOLES ? i + i / 5 * 3 : i;
+		keys[i] = 1 + rank / 8 * 32 + rank % 8;
+	}
+	if (gap == GAP_TWICE)
+		keys[n / 2 + 1] = keys[n / 2];
+	if (gap == GAP_STRANGER)
+		keys[n / 8 * 8 / 2 + 3] += 8;
+}
+
+/* Of build keys of a kind, or from TEST_KIND_COUNT on those with gaps. */
 static void make_case(test_case *c, int kind, int how, size_t build_n, size_t probe_n, int order)
 {
 	memset(c, 0, sizeof *c);
@@ -166,7 +185,10 @@ static void make_case(test_case *c, int kind, int how, size_t build_n, size_t pr
 	ldb_rng_seed(&rng, (uint64_t)kind * 977 + (uint64_t)how * 31 + build_n + probe_n);
 	ldb_key *build = malloc((build_n + 1) * sizeof *build);
 	assert_non_null(build);
-	test_make_keys(kind, build, build_n);
+	if (kind < TEST_KIND_COUNT)
+		test_make_keys(kind, build, build_n);
+	else
+		make_gaps(kind - TEST_KIND_COUNT, build, build_n);
 	probe_n = bounded(build, build_n, probe_n);
 	ldb_key *probe = malloc((probe_n + 1) * sizeof *probe);
 	assert_non_null(probe);
@@ -178,7 +200,8 @@ static void make_case(test_case *c, int kind, int how, size_t build_n, size_t pr
 	c->probe_sorted = order & 2;
 	c->build = guarded_side(build, build_n, c->build_sorted, &rng);
 	c->probe = guarded_side(probe, probe_n, c->probe_sorted, &rng);
-	snprintf(c->name, sizeof c->name, "%s, %s, %zu %s with %zu %s", test_kind_names[kind],
+	snprintf(c->name, sizeof c->name, "%s, %s, %zu %s with %zu %s",
+		 kind < TEST_KIND_COUNT ? test_kind_names[kind] : gap_names[kind - TEST_KIND_COUNT],
 		 probe_names[how], build_n, order & 1 ? "sorted" : "unsorted", probe_n,
 		 order & 2 ? "sorted" : "unsorted");
 	find_matches(c);
@@ -456,6 +479,22 @@ static void test_large(void **state)
 	}
 }
 
+/* Keys whose range is dense but for bits that they share, in all orders. */
+static void test_gaps(void **state)
+{
+	const test_join *plugin = *state;
+	for (int gap = 0; gap < GAPS; gap++) {
+		for (int order = 0; order < 4; order++) {
+			test_case c;
+			make_case(&c, TEST_KIND_COUNT + gap, (order + gap) % PROBES, 5000, 9000,
+				  order);
+			if (!check_once(&c, &plugin->variants[0], 1 + (size_t)order % 2, true))
+				fail_msg("%s", finding);
+			free_case(&c);
+		}
+	}
+}
+
 static void test_refused(void **state)
 {
 	const test_join *plugin = *state;
@@ -495,14 +534,17 @@ static size_t find_plugins(test_join *plugins, size_t most)
 
 int main(int argc, char **argv)
 {
-	enum { MOST = 60, EACH = 3 };
+	enum { MOST = 60, EACH = 4 };
 	static test_join plugins[MOST];
 	static char names[MOST * EACH][120];
 	static struct CMUnitTest tests[1 + MOST * EACH];
 	static const struct {
 		const char *name;
 		CMUnitTestFunction function;
-	} each[EACH] = {{"small", test_small}, {"large", test_large}, {"refused", test_refused}};
+	} each[EACH] = {{"small", test_small},
+			{"large", test_large},
+			{"gaps", test_gaps},
+			{"refused", test_refused}};
 	ldb_alloc_setup(LDB_PAGES_4K, 0);
 	const size_t count = find_plugins(plugins, MOST);
 	if (!count) {

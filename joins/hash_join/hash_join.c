@@ -44,7 +44,7 @@ static void *probe_share(void *argument)
 	const ldb_side probe = {s->input->probe, NULL};
 	ldb_sink sink;
 	ldb_sink_open(&sink, s->input, s->used);
-	ldb_table_probe(s->table, &probe, s->from, s->to, &sink);
+	ldb_table_probe(s->table, &probe, s->from, s->to, false, &sink);
 	ldb_sink_close(&sink, &s->result);
 	return NULL;
 }

@@ -28,9 +28,9 @@ static const ldb_param params[] = {
 };
 
 enum {
-	GROUP = 64,   /* probes that go through the same steps together */
-	CROWDED = 32, /* mean number of tuples that a probe meets, from which on the plain hash is
-			 used */
+	GROUP = 64,  /* probes that go through the same steps together */
+	CROWDED = 8, /* mean number of tuples that a probe meets, from which on the plain hash is
+			used */
 };
 
 /* The inner side is the one that the model is of: the build side, or a sorted probe side. */
@@ -51,7 +51,6 @@ typedef struct {
 	size_t from, to;       /* share of the outer side */
 	size_t slot, slot_end; /* share of the slots */
 	size_t tuples, start;  /* in it, and before it */
-	double crowd;
 	ldb_join_result result;
 } share;
 
@@ -166,11 +165,6 @@ static void *count_share(void *argument)
 	const ldb_side inner = {s->join->inner, NULL};
 	const ldb_tuple_table *table = &s->join->table;
 	s->tuples = ldb_table_count(table, &inner, s->join->inner_n, s->slot, s->slot_end);
-	s->crowd = 0;
-	for (size_t slot = s->slot; slot < s->slot_end; slot++) {
-		const double count = (double)(table->directory[slot + 1] >> LDB_TAG_BITS);
-		s->crowd += count * count;
-	}
 	return NULL;
 }
 
@@ -188,7 +182,7 @@ static void *probe_table(void *argument)
 	const ldb_side outer = {s->join->outer, NULL};
 	ldb_sink sink;
 	ldb_sink_open(&sink, s->join->input, &s->join->used);
-	ldb_table_probe(&s->join->table, &outer, s->from, s->to, &sink);
+	ldb_table_probe(&s->join->table, &outer, s->from, s->to, false, &sink);
 	ldb_sink_close(&sink, &s->result);
 	return NULL;
 }
@@ -200,14 +194,24 @@ static void count_all(share *shares, size_t threads)
 		shares[t].start = shares[t - 1].start + shares[t - 1].tuples;
 }
 
+/* Would probes meet too many tuples? A sample of them asks the table, which is counted, not filled:
+ * many probes may lie where few build keys do, all in one slot. */
+static bool is_crowded(const learned_join *join)
+{
+	const size_t sample = join->outer_n < LDB_CDF_SAMPLE ? join->outer_n : LDB_CDF_SAMPLE;
+	uint64_t tuples = 0;
+	for (size_t i = 0; i < sample; i++) {
+		const ldb_key q = join->outer[ldb_sample_rank(i, sample, join->outer_n)];
+		tuples += join->table.directory[ldb_cdf_bucket(&join->cdf, q) + 1] >> LDB_TAG_BITS;
+	}
+	return tuples > CROWDED * sample;
+}
+
 static void fill_table(learned_join *join, share *shares, size_t threads)
 {
-	double crowd = 0;
 	join->table.directory[0] = 0;
 	count_all(shares, threads);
-	for (size_t t = 0; t < threads; t++)
-		crowd += shares[t].crowd;
-	if (crowd > CROWDED * (double)join->inner_n) {
+	if (is_crowded(join)) {
 		join->table.cdf = NULL;
 		count_all(shares, threads);
 	}

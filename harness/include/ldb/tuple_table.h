@@ -162,19 +162,26 @@ static inline void ldb_table_build(ldb_tuple_table *table, const ldb_side *side,
 
 /* --- probe ------------------------------------------------------------------------------------ */
 
-/* The matches of a probe among tuples[start..end). */
+/*
+ * The matches of a probe among tuples[start..end). From a table in the cache four tuples are read
+ * wherever they begin, so that hardly ever a second step follows, and no branch is in doubt; from
+ * one that is not, those of a line, as another line would not have been asked for.
+ */
 static inline void ldb_table_match(const ldb_tuple_table *table, size_t start, size_t end,
-				   ldb_tuple probe, ldb_sink *sink)
+				   ldb_tuple probe, const bool in_cache, ldb_sink *sink)
 {
 	const uint32_t row = (uint32_t)probe.row;
 #if defined(__AVX512F__)
 	const __m512i key = _mm512_set1_epi64((long long)probe.key);
 	const __m512i upper = _mm512_set1_epi64((long long)((uint64_t)row << 32));
-	for (;;) { /* a line: keys in the even lanes, rows in the odd ones */
-		const size_t line = start - start % LDB_LINE_TUPLES, next = line + LDB_LINE_TUPLES;
-		const __m512i tuples = _mm512_load_si512(table->tuples + line);
-		const unsigned from = 0xffu << 2 * (start - line);
-		const unsigned lanes = end < next ? ~(0xffu << 2 * (end - line)) & from : from;
+	for (;;) { /* keys in the even lanes, rows in the odd ones */
+		const size_t at = in_cache ? start : start - start % LDB_LINE_TUPLES;
+		const size_t next = at + LDB_LINE_TUPLES;
+		const unsigned from = 0xffu << 2 * (start - at);
+		const unsigned lanes = end < next ? ~(0xffu << 2 * (end - at)) & from : from;
+		const __m512i tuples =
+			in_cache ? _mm512_maskz_loadu_epi64((__mmask8)lanes, table->tuples + at)
+				 : _mm512_load_si512(table->tuples + at);
 		const unsigned equal = _mm512_cmpeq_epi64_mask(tuples, key) & 0x55 & lanes;
 		ldb_sink_put8(sink, (__mmask8)(equal << 1), _mm512_or_si512(tuples, upper));
 		if (__builtin_expect(end <= next, 1))
@@ -183,6 +190,7 @@ static inline void ldb_table_match(const ldb_tuple_table *table, size_t start, s
 		start = next;
 	}
 #else
+	(void)in_cache;
 	for (; start < end; start++) {
 		const ldb_tuple tuple = table->tuples[start];
 		ldb_sink_put(sink, (uint32_t)tuple.row, row, tuple.key == probe.key);
@@ -196,7 +204,8 @@ static inline void ldb_table_match(const ldb_tuple_table *table, size_t start, s
  * for before the first is read, and so are all tuples that the tags don't exclude.
  */
 static inline void ldb_table_probe_group(const ldb_tuple_table *table, const ldb_side *side,
-					 size_t from, size_t count, ldb_sink *sink)
+					 size_t from, size_t count, const bool in_cache,
+					 ldb_sink *sink)
 {
 	const uint64_t *entry[LDB_GROUP];
 	uint64_t tag[LDB_GROUP];
@@ -207,28 +216,33 @@ static inline void ldb_table_probe_group(const ldb_tuple_table *table, const ldb
 		const uint64_t hash = ldb_hash(key);
 		entry[i] = &table->directory[ldb_table_slot(table, key, hash)];
 		tag[i] = ldb_table_tag(hash);
-		ldb_prefetch(entry[i], sizeof *entry[i]);
+		if (!in_cache)
+			ldb_prefetch(entry[i], sizeof *entry[i]);
 	}
 	for (size_t i = 0; i < count; i++) {
 		which[found] = (uint32_t)i;
 		start[found] = (size_t)(entry[i][0] >> LDB_TAG_BITS);
 		end[found] = (size_t)(entry[i][1] >> LDB_TAG_BITS);
-		ldb_prefetch(table->tuples, start[found] * sizeof *table->tuples);
-		ldb_prefetch(table->tuples, end[found] * sizeof *table->tuples - 1);
+		if (!in_cache) {
+			ldb_prefetch(table->tuples, start[found] * sizeof *table->tuples);
+			ldb_prefetch(table->tuples, end[found] * sizeof *table->tuples - 1);
+		}
 		found += (entry[i][1] & tag[i]) != 0;
 	}
 	for (size_t i = 0; i < found; i++) {
-		ldb_table_match(table, start[i], end[i], ldb_side_at(side, from + which[i]), sink);
+		ldb_table_match(table, start[i], end[i], ldb_side_at(side, from + which[i]),
+				in_cache, sink);
 		ldb_sink_check(sink);
 	}
 }
 
+/* Probes with side[from..to); in_cache is a constant: whether the table is in the second level. */
 static inline void ldb_table_probe(const ldb_tuple_table *table, const ldb_side *side, size_t from,
-				   size_t to, ldb_sink *sink)
+				   size_t to, const bool in_cache, ldb_sink *sink)
 {
 	for (; to - from >= LDB_GROUP; from += LDB_GROUP)
-		ldb_table_probe_group(table, side, from, LDB_GROUP, sink);
-	ldb_table_probe_group(table, side, from, to - from, sink);
+		ldb_table_probe_group(table, side, from, LDB_GROUP, in_cache, sink);
+	ldb_table_probe_group(table, side, from, to - from, in_cache, sink);
 }
 
 #endif
