@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ldbstyle import ROOT
 
-sys.path.insert(0, os.path.join(ROOT, "plots"))
+sys.path.insert(0, os.path.join(ROOT, "plots"))  # for those who import this, too
 PARTS = os.path.join(ROOT, "plots", "page")
 DARK_GROUND = 0.009  # relative luminance of the dark page
 CONTRAST = 5.0
