@@ -238,17 +238,43 @@ typedef struct {
 	int samples;    /* more sampled pivots */
 } span;
 
+/* Asks for the next n words of each. */
+static LS_PREFETCHES void ask(ls_ahead *ahead, size_t n)
+{
+	for (size_t i = 0; i < n && ahead->out < ahead->out_end; i += 8, ahead->out += 8)
+		__builtin_prefetch(ahead->out, 1, 2);
+	for (size_t i = 0; i < n && ahead->count; i += 8) {
+		__builtin_prefetch(ahead->pieces->data + ahead->at, 0, 2);
+		ahead->at += 8;
+		if (ahead->at >= ahead->pieces->count) {
+			ahead->at = 0;
+			ahead->pieces++;
+			ahead->count--;
+		}
+	}
+}
+
+/* Asking goes on all the time, as evenly as the work: for a twelfth of the keys in each cut, and
+ * for half of them when they are in order. */
+enum { STRETCH = 384, ASK_IN_CUTS = 12, ASK_IN_ORDER = 2 };
+
 /* Writes the pieces' keys below the pivot to the front of out[0..n), the others to its end, and
  * narrows the bounds of both; how many are below. */
 LS_INLINE size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key pivot,
-			    ldb_key *out, span *left, span *right, const bool bounds)
+			    ldb_key *out, span *left, span *right, const bool bounds,
+			    ls_ahead *ahead)
 {
 	cut c = new_cut(out, n);
 	for (size_t p = 0; p < count; p++)
 		cut_odd(&c, pieces[p].data, pieces[p].count, pivot);
 	for (size_t p = 0; p < count; p++) {
 		const size_t odd = odd_keys(pieces[p].count);
-		cut_rest(&c, pieces[p].data + odd, pieces[p].count - odd, pivot, bounds);
+		for (size_t i = odd; i < pieces[p].count; i += STRETCH) {
+			const size_t rest = pieces[p].count - i;
+			ask(ahead, STRETCH / ASK_IN_CUTS);
+			cut_rest(&c, pieces[p].data + i, rest < STRETCH ? rest : STRETCH, pivot,
+				 bounds);
+		}
 	}
 	left->hi = bounds ? greatest_low(&c) : pivot - 1;
 	right->lo = bounds ? smallest_high(&c) : pivot;
@@ -256,18 +282,18 @@ LS_INLINE size_t cut_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_
 }
 
 static size_t cut_at(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out, span *left,
-		     span *right)
+		     span *right, ls_ahead *ahead)
 {
 	const ls_piece piece = {keys, n};
-	return cut_pieces(&piece, 1, n, pivot, out, left, right, false);
+	return cut_pieces(&piece, 1, n, pivot, out, left, right, false, ahead);
 }
 
 /* The same with exact bounds. */
 static size_t cut_exactly(const ldb_key *keys, size_t n, ldb_key pivot, ldb_key *out, span *left,
-			  span *right)
+			  span *right, ls_ahead *ahead)
 {
 	const ls_piece piece = {keys, n};
-	return cut_pieces(&piece, 1, n, pivot, out, left, right, true);
+	return cut_pieces(&piece, 1, n, pivot, out, left, right, true, ahead);
 }
 
 static ldb_key choose(const span *s, const ldb_key *keys, size_t n)
@@ -306,22 +332,6 @@ static void widen(span *s, const ldb_key *keys, size_t n)
 	s->hi = hi;
 }
 
-/* Asks for the next n words of each: spread over the sorting of a bucket, this costs nothing. */
-static LS_PREFETCHES void ask(ls_ahead *ahead, size_t n)
-{
-	for (size_t i = 0; i < n && ahead->out < ahead->out_end; i += 8, ahead->out += 8)
-		__builtin_prefetch(ahead->out, 1, 2);
-	for (size_t i = 0; i < n && ahead->count; i += 8) {
-		__builtin_prefetch(ahead->pieces->data + ahead->at, 0, 2);
-		ahead->at += 8;
-		if (ahead->at >= ahead->pieces->count) {
-			ahead->at = 0;
-			ahead->pieces++;
-			ahead->count--;
-		}
-	}
-}
-
 /* What goes along with a quicksort. The last part that the network is to sort waits: it was just
  * written, and reading it at once would wait for the stores. */
 typedef struct {
@@ -344,8 +354,9 @@ static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *o
 	while (n > 0 && s.lo < s.hi && (n > SMALL || s.hi - s.lo > WIDEST)) {
 		const ldb_key pivot = choose(&s, keys, n);
 		span left = s, right = s;
-		const size_t low = s.even ? cut_at(keys, n, pivot, room, &left, &right)
-					  : cut_exactly(keys, n, pivot, room, &left, &right);
+		const size_t low =
+			s.even ? cut_at(keys, n, pivot, room, &left, &right, c->ahead)
+			       : cut_exactly(keys, n, pivot, room, &left, &right, c->ahead);
 		left.even = right.even = was_even(&s, pivot, low, n);
 		left.samples = right.samples = s.samples - !s.even;
 		quicksort(room, low, left, keys, out, c);
@@ -358,7 +369,7 @@ static void quicksort(ldb_key *keys, size_t n, span s, ldb_key *room, ldb_key *o
 	}
 	if (n == 0)
 		return;
-	ask(c->ahead, n);
+	ask(c->ahead, n / ASK_IN_ORDER);
 	if (s.lo == s.hi) {
 		fill(out, n, s.lo);
 		return;
@@ -397,7 +408,7 @@ void ls_leaf_pieces(const ls_piece *pieces, size_t count, size_t n, ldb_key *roo
 	}
 	const ldb_key pivot = choose(&s, NULL, n);
 	span left = s, right = s;
-	const size_t low = cut_pieces(pieces, count, n, pivot, room, &left, &right, true);
+	const size_t low = cut_pieces(pieces, count, n, pivot, room, &left, &right, true, ahead);
 	left.even = right.even = was_even(&s, pivot, low, n);
 	quicksort(room, low, left, out, out, &c);
 	quicksort(room + low, n - low, right, out + low, out + low, &c);

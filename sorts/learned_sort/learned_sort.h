@@ -64,6 +64,7 @@
 #endif
 
 enum {
+	LS_PAGE_WORDS = 512, /* the processor's own prefetching stops at the end of a page */
 	LS_BLOCK_BYTES = 8192,
 	LS_MOST_BUCKETS = 2048,
 	LS_MOST_THREADS = 64,

@@ -16,8 +16,7 @@ LS_INLINE bool goes(const uint64_t *elements, size_t n, const size_t words, cons
 {
 	size_t i = 1;
 #if LS_AVX512
-	/* The processor's own prefetching stops at pages; lines are asked for a page ahead. */
-	enum { STEP = 64, AHEAD = 512 };
+	enum { STEP = 64 };
 	for (; i < n && (uintptr_t)(elements + i - 1) % 64; i++) {
 		if (wrong_at(elements, i, words, down))
 			return false;
@@ -29,7 +28,7 @@ LS_INLINE bool goes(const uint64_t *elements, size_t n, const size_t words, cons
 		for (size_t k = 8; k <= STEP; k += 8) {
 			const __m512i behind = _mm512_load_si512(block + k);
 			const __m512i after = _mm512_alignr_epi64(behind, eight, 1);
-			__builtin_prefetch(block + k + AHEAD);
+			__builtin_prefetch(block + k + LS_PAGE_WORDS);
 			wrong |= down ? _mm512_cmplt_epu64_mask(eight, after)
 				      : _mm512_cmpgt_epu64_mask(eight, after);
 			eight = behind;

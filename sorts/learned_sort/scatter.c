@@ -102,11 +102,13 @@ LS_INLINE void add(ls_chains *self, const uint64_t *elements, const size_t words
 LS_INLINE void distribute(ls_chains *self, const ls_model *model, const uint64_t *elements,
 			  const size_t words, size_t n)
 {
-	enum { GROUP = 64 };
+	enum { GROUP = 128 };
 	uint16_t numbers[GROUP];
 	const ls_model m = *model;
 	for (size_t i = 0; i < n; i += GROUP) {
 		const size_t count = n - i < GROUP ? n - i : GROUP;
+		for (size_t k = 0; k < GROUP * words; k += LINE_WORDS)
+			__builtin_prefetch(elements + i * words + k + LS_PAGE_WORDS);
 		ls_model_apply(&m, elements + i * words, words, count, numbers);
 		add(self, elements + i * words, words, count, numbers);
 	}
