@@ -32,7 +32,8 @@ typedef struct {
 } ldb_filler;
 const ldb_filler *ldb_filler_get(void);
 
-/* Reads a word of each line of it: then caches and TLB hold nothing else. */
+/* Reads a word of each line of it, twice, as a cache may keep what was used before from data that
+ * is seen for the first time: then caches and TLB hold nothing else. */
 void ldb_fill_caches(const ldb_filler *filler);
 
 #endif
