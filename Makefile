@@ -96,39 +96,57 @@ $(BUILD)/ldbench: $(BUILD)/obj/harness/main.o $(BUILD)/libldb.a
 	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -o $@
 
 # --- plug-ins: one folder, one .so for each level -----------------------------------------------
-# A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps), for a test, too.
+# A folder's flags.mk may set LIBS_<name> (link flags of the libraries it wraps), for a test, too,
+# and KEY_BITS_<name> := 64, where an index is not made for keys of 32 bits.
 -include $(wildcard $(FAMILIES:%=%/*/flags.mk))
-.PHONY: plugins
-# $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag
+.PHONY: plugins plugins32
+# $(1) = family folder, $(2) = name, $(3) = level suffix, $(4) = -march flag, $(5) = 32: for keys of
+# 32 bits
 define PLUGIN
-plugins: $$(BUILD)/$(1)/$(2)$(3).so
-$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c $$(STAMP) | $$(READY)
+plugins$(5): $$(BUILD)/$(1)$(5)/$(2)$(3).so
+$$(BUILD)/obj$(5)$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.c $$(STAMP) | $$(READY)
 	@mkdir -p $$(@D)
 	$$(SAY) CC $$@
-	$$(Q)$$(CC) $(4) $$(CFLAGS_ALL) -c $$< -o $$@
-$$(BUILD)/obj$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc $$(STAMP) | $$(READY)
+	$$(Q)$$(CC) $(4) $$(CFLAGS_ALL) $(if $(5),-DLDB_KEY_BITS=$(5)) -c $$< -o $$@
+$$(BUILD)/obj$(5)$(3)/$(1)/$(2)/%.o: $(1)/$(2)/%.cc $$(STAMP) | $$(READY)
 	@mkdir -p $$(@D)
 	$$(SAY) CXX $$@
-	$$(Q)$$(CXX) $(4) $$(CXXFLAGS_ALL) -c $$< -o $$@
-$$(BUILD)/$(1)/$(2)$(3).so: $$(addprefix $$(BUILD)/obj$(3)/,$$(addsuffix .o,$$(basename $$(wildcard $(1)/$(2)/*.c $(1)/$(2)/*.cc))))
+	$$(Q)$$(CXX) $(4) $$(CXXFLAGS_ALL) $(if $(5),-DLDB_KEY_BITS=$(5)) -c $$< -o $$@
+$$(BUILD)/$(1)$(5)/$(2)$(3).so: $$(addprefix $$(BUILD)/obj$(5)$(3)/,$$(addsuffix .o,$$(basename $$(wildcard $(1)/$(2)/*.c $(1)/$(2)/*.cc))))
 	@mkdir -p $$(@D)
 	$$(SAY) LD $$@
 	$$(Q)$$(if $$(wildcard $(1)/$(2)/*.cc),$$(CXX),$$(CC)) -shared $$(SAN_FLAGS) -pthread $$^ $$(LIBS_$(2)) -lm -o $$@
 endef
 folders = $(notdir $(patsubst %/,%,$(wildcard $(1)/*/)))
-$(foreach f,$(FAMILIES),$(foreach i,$(call folders,$(f)),\
-	$(eval $(call PLUGIN,$(f),$(i),,$(BASE_MARCH))) \
-	$(foreach l,$(LEVELS),$(eval $(call PLUGIN,$(f),$(i),.$(l),-march=x86-64-$(l))))))
+# $(1) = family folder, $(2) = name, $(3) = 32 or nothing
+levels = $(eval $(call PLUGIN,$(1),$(2),,$(BASE_MARCH),$(3))) \
+	$(foreach l,$(LEVELS),$(eval $(call PLUGIN,$(1),$(2),.$(l),-march=x86-64-$(l),$(3))))
+$(foreach f,$(FAMILIES),$(foreach i,$(call folders,$(f)),$(call levels,$(f),$(i))))
+BITS32 := $(foreach i,$(call folders,indexes),$(if $(filter 64,$(KEY_BITS_$(i))),,$(i)))
+$(foreach i,$(BITS32),$(call levels,indexes,$(i),32))
 
 # --- tests ------------------------------------------------------------------------------------
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libldb.a
 	@mkdir -p $(@D)
 	$(SAY) LD $@
 	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) $(LIBS_$*) -lcmocka -o $@
+# The differential test of the set for keys of 32 bits; it takes no keys from the core.
+$(BUILD)/obj32/tests/%.o: tests/%.c $(STAMP) | $(READY)
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -DLDB_KEY_BITS=32 -c $< -o $@
+$(BUILD)/tests/%32: $(BUILD)/obj32/tests/%.o $(BUILD)/libldb.a
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(SAN_FLAGS) -pthread $< $(LINK_CORE) $(LIBS) -lcmocka -o $@
 $(BUILD)/tests/liars/%.so: tests/liars/%.c $(STAMP) | $(READY)
 	@mkdir -p $(@D)
 	$(SAY) CC $@
 	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -shared $< -o $@
+$(BUILD)/tests/liars/%32.so: tests/liars/%.c $(STAMP) | $(READY)
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(CC) $(BASE_MARCH) $(CFLAGS_ALL) -DLDB_KEY_BITS=32 -shared $< -o $@
 # The SIMD kernels once for each level, to compare with each other.
 define SIMD_KERNELS
 test-binaries: $$(BUILD)/tests/simd_kernels$(1).so
@@ -141,6 +159,12 @@ $(eval $(call SIMD_KERNELS,,$(BASE_MARCH)))
 $(foreach l,$(LEVELS),$(eval $(call SIMD_KERNELS,.$(l),-march=x86-64-$(l))))
 .PHONY: test-binaries
 test-binaries: all $(BUILD)/tests/count_operations $(TESTS:%=$(BUILD)/tests/%) $(LIARS:%=$(BUILD)/tests/liars/%.so)
+# Of the set for keys of 32 bits the plainest and the widest code, which is most of the lines, and two
+# liars; the sanitizers have enough to do.
+ifndef SAN
+test-binaries: $(BUILD)/tests/test_indexes32 $(BUILD)/tests/liars/honest32.so $(BUILD)/tests/liars/wrong32.so \
+	$(foreach i,$(BITS32),$(BUILD)/indexes32/$(i).so $(if $(filter v4,$(LEVELS)),$(BUILD)/indexes32/$(i).v4.so))
+endif
 
 .PHONY: test
 test: test-binaries ## run all tests (about 8 minutes)
@@ -154,6 +178,13 @@ test-quick: test-binaries ## run the tests that take less than a minute together
 test-long: plugins $(BUILD)/tests/test_updates $(BUILD)/tests/test_histories ## test updatable indexes by streams of a million operations
 	LDB_TEST_OPS=1000000 $(BUILD)/tests/test_updates
 	LDB_TEST_OPS=1000000 $(BUILD)/tests/test_histories
+
+.PHONY: bits32
+bits32: $(BUILD)/ldbench plugins32 ## build the indexes for keys of 32 bits, too (a minute)
+
+.PHONY: test-bits32
+test-bits32: bits32 $(BUILD)/tests/test_indexes32 ## test all of those, at all levels
+	$(BUILD)/tests/test_indexes32
 
 .PHONY: check-asan
 check-asan: ## build with address and undefined-behaviour sanitizers, and run the tests

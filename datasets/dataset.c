@@ -29,6 +29,7 @@ typedef struct {
 	const catalog_item *item; /* NULL: not in the catalog */
 	bool generated;
 	double theta;        /* of zipf:THETA; 0: as the catalog has it */
+	bool narrowed;       /* to 32 bits */
 	char path[PATH_MAX]; /* of a file */
 	char fetch[32];      /* the command that makes it; "": none, or the catalog's */
 } target;
@@ -129,6 +130,20 @@ static ldb_status resolve_zipf(const char *spec, target *t, ldb_error *err)
 	return LDB_OK;
 }
 
+/* NAME_uint32 stands for the keys of NAME, narrowed; NULL when there is no such name. */
+static const catalog_item *find_narrowed(const catalog *c, const char *spec, bool *narrowed)
+{
+	static const char suffix[] = "_uint32";
+	char name[128];
+	const size_t length = strlen(spec), cut = sizeof suffix - 1;
+	*narrowed =
+		length > cut && length < sizeof name && strcmp(spec + length - cut, suffix) == 0;
+	if (!*narrowed)
+		return NULL;
+	copy_text(name, length - cut + 1, spec);
+	return catalog_find(c, name);
+}
+
 static ldb_status resolve(const char *spec, target *t, ldb_error *err)
 {
 	memset(t, 0, sizeof *t);
@@ -144,9 +159,11 @@ static ldb_status resolve(const char *spec, target *t, ldb_error *err)
 		return status;
 	t->item = catalog_find(c, spec);
 	if (!t->item)
+		t->item = find_narrowed(c, spec, &t->narrowed);
+	if (!t->item)
 		return access(spec, F_OK) == 0 ? resolve_path(spec, t, err)
 					       : fail_unknown(spec, c, err);
-	copy_text(t->name, sizeof t->name, t->item->name);
+	snprintf(t->name, sizeof t->name, "%.100s%s", t->item->name, t->narrowed ? "_uint32" : "");
 	t->generated = t->item->generated;
 	if (t->generated)
 		return LDB_OK;
@@ -340,6 +357,21 @@ static ldb_status load_file(const target *t, size_t n, const ldb_dataset_options
 	return status;
 }
 
+/* Shifts all keys right until the largest fits in 32 bits: order and shape stay, neighbours may
+ * become equal. */
+static void narrow(ldb_dataset *d)
+{
+	unsigned shift = 0;
+	while (d->n && d->keys[d->n - 1] >> shift > UINT32_MAX)
+		shift++;
+	for (size_t i = 0; i < d->n; i++)
+		d->keys[i] >>= shift;
+	d->checksum = XXH3_64bits(d->keys, d->n * sizeof *d->keys);
+	const size_t length = strlen(d->source);
+	snprintf(d->source + length, sizeof d->source - length, ", shifted right by %u bits",
+		 shift);
+}
+
 ldb_status ldb_dataset_load(const char *spec, size_t n, const ldb_dataset_options *options,
 			    ldb_dataset *out, ldb_error *err)
 {
@@ -352,6 +384,8 @@ ldb_status ldb_dataset_load(const char *spec, size_t n, const ldb_dataset_option
 	copy_text(out->name, sizeof out->name, t.name);
 	status = t.generated ? generate(&t, n, options, out, err)
 			     : load_file(&t, n, options, out, err);
+	if (status == LDB_OK && t.narrowed)
+		narrow(out);
 	if (status != LDB_OK)
 		ldb_dataset_free(out);
 	out->load_ns = status == LDB_OK ? ldb_now_ns() - begin_ns : 0;

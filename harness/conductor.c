@@ -99,6 +99,7 @@ static ldb_row make_row(const conduct *c, const worker *w, size_t p, size_t rep)
 	row.params = w->competitor->params_text;
 	row.dataset = *c->in.data.name ? c->in.data.name : c->stage->dataset;
 	row.n = c->stage->n;
+	row.key_bits = w->competitor->key_bits;
 	row.workload = at->workload->name;
 	row.mode = ldb_mode_name(at->mode);
 	row.threads = at->threads;
@@ -620,14 +621,18 @@ static size_t build_group(conduct *c, worker **group)
 {
 	size_t count = 0;
 	const size_t base_bytes = c->used_bytes;
-	const size_t reference = ldb_reference(c->stage->experiment);
-	wake_reference(c, &c->workers[reference]);
-	for (size_t i = 0; i < c->worker_count && !stopped(c); i++) {
-		worker *w = &c->workers[i ? (i <= reference ? i - 1 : i) : reference];
-		if (!has_passes(c, w))
+	size_t references = 0;
+	for (size_t i = 0; i < c->worker_count; i++) {
+		if (c->workers[i].reference)
+			wake_reference(c, &c->workers[i]);
+		references += c->workers[i].reference;
+	}
+	for (size_t i = 0; i < 2 * c->worker_count && !stopped(c); i++) {
+		worker *w = &c->workers[i % c->worker_count];
+		if (w->reference != (i < c->worker_count) || !has_passes(c, w))
 			continue;
 		/* For the next group, where it comes right after the reference at the latest. */
-		const bool must = count <= (c->group > 1);
+		const bool must = count < references + (c->group > 1);
 		if (!must && c->used_bytes + need_bytes(c, w) > c->budget_bytes)
 			continue;
 		char size[32];
@@ -700,17 +705,17 @@ static void run_exhaustive(conduct *c, worker **group, size_t count)
 static uint64_t cell_hash(const conduct *c, const ldb_competitor *competitor, const ldb_point *at)
 {
 	const ldb_experiment *e = c->stage->experiment;
-	const ldb_dataset_options options = {.seed = e->seed, .key_bits = e->key_bits};
+	const ldb_dataset_options options = {.seed = e->seed, .key_bits = ldb_file_key_bits(e)};
 	char text[2048];
 	int length = snprintf(
 		text, sizeof text,
-		"%llx|%s|%s|%s|%llx|%s|%llx|%zu|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s|%g|%g",
+		"%llx|%s|%s|%s|%llx|%s|%llx|%zu|%u|%d|%s|%s|%zu|%s|%zu|%llu|%zu|%g|%s|%g|%g",
 		(unsigned long long)ldb_driver_hash(), e->experiment, competitor->label,
 		competitor->params_text, (unsigned long long)competitor->code_hash,
 		c->stage->dataset,
 		(unsigned long long)ldb_dataset_stamp(c->stage->dataset, &options), c->stage->n,
-		LDB_KEY_BITS, at->workload->name, ldb_mode_name(at->mode), at->threads,
-		ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
+		competitor->key_bits, e->key_bits, at->workload->name, ldb_mode_name(at->mode),
+		at->threads, ldb_pages_name(c->stage->pages), c->stage->payload_bytes,
 		(unsigned long long)e->seed, e->ops, e->pass_ms, e->numa, e->preload, e->rate);
 	return XXH3_64bits(text, (size_t)length);
 }
@@ -739,7 +744,7 @@ static bool lay_out(conduct *c)
 	for (size_t i = 0; i < c->worker_count; i++) {
 		worker *w = &c->workers[i];
 		w->competitor = &e->competitors[i];
-		w->reference = i == ldb_reference(e);
+		w->reference = ldb_is_reference(e, i);
 		w->cells = calloc(c->point_count, sizeof *w->cells);
 		if (!w->cells)
 			return false;
@@ -785,7 +790,7 @@ static bool load_stage(conduct *c)
 	const ldb_stage *s = c->stage;
 	const ldb_experiment *e = s->experiment;
 	const ldb_dataset_options options = {
-		.pages = s->pages, .seed = e->seed, .key_bits = e->key_bits};
+		.pages = s->pages, .seed = e->seed, .key_bits = ldb_file_key_bits(e)};
 	ldb_error err;
 	c->budget_bytes = ldb_memory_budget(e);
 	ldb_numa_place(e->numa);

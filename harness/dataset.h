@@ -4,7 +4,8 @@
  *
  * A dataset SPEC is a name of the catalog (datasets/catalog.ini), a path to a SOSD file (u64 count,
  * then that many sorted little-endian keys; width by the suffix _uint32 or _uint64, or by
- * key_bits), or tpch:TABLE.COLUMN@SF for a column that scripts/tpch made.
+ * key_bits), or tpch:TABLE.COLUMN@SF for a column that scripts/tpch made. NAME_uint32, of a name of
+ * the catalog, is its keys shifted right until they fit in 32 bits.
  */
 #ifndef LDB_DATASET_H
 #define LDB_DATASET_H

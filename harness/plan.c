@@ -58,7 +58,11 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	 "competitor that ratios refer to (default: the first non-learned one "
 	 "of btree, ..)",
 	 true},
-	{"key-bits", "32|64", "key width of files whose name has no _uint32 or _uint64", false},
+	{"key-bits", "64,32",
+	 "width of keys: plug-ins of that width, or of both side by side (default 64); also that "
+	 "of "
+	 "files whose name has no _uint32 or _uint64",
+	 false},
 	{"optional", "yes|no", "leave the experiment out where its data isn't there (default no)",
 	 true},
 	{"sort", "A,..", "sorts that compete (`ldbench list sorts`)", false},
@@ -149,6 +153,20 @@ static bool parse_number(const char *text, double min, double max, double *out)
 	return end != text && !*end && *out >= min && *out <= max;
 }
 
+/* "32", "64", or both. */
+static bool parse_key_bits(const char *text, int *out)
+{
+	char word[8];
+	int bits = 0;
+	while (next_word(&text, word, sizeof word)) {
+		if (strcmp(word, "32") != 0 && strcmp(word, "64") != 0)
+			return false;
+		bits |= atoi(word);
+	}
+	*out = bits;
+	return true;
+}
+
 /* Scalars: one value, not a list. Returns false when `name` is none of them. */
 static bool set_scalar(ldb_experiment *e, const char *name, const char *value, bool *good)
 {
@@ -182,8 +200,7 @@ static bool set_scalar(ldb_experiment *e, const char *name, const char *value, b
 		if ((*good = ldb_size_parse(value, &n) && n > 0))
 			e->memory_bytes = n;
 	} else if (strcmp(name, "key-bits") == 0) {
-		if ((*good = strcmp(value, "32") == 0 || strcmp(value, "64") == 0))
-			e->key_bits = atoi(value);
+		*good = parse_key_bits(value, &e->key_bits);
 	} else if (strcmp(name, "numa") == 0) {
 		*good = strcmp(value, "local") == 0 || strcmp(value, "interleave") == 0 ||
 			(ldb_size_parse(value, &n) && n < 1024);
@@ -534,21 +551,39 @@ static ldb_status read_config(const char *config, ldb_plan *plan, ldb_error *err
 	return LDB_OK;
 }
 
-size_t ldb_reference(const ldb_experiment *e)
+/* The reference among the competitors of one width of keys. */
+static size_t reference_of(const ldb_experiment *e, uint32_t key_bits)
 {
-	for (size_t i = 0; i < e->competitor_count; i++)
+	size_t first = e->competitor_count;
+	for (size_t i = 0; i < e->competitor_count; i++) {
+		if (e->competitors[i].key_bits != key_bits)
+			continue;
+		first = i < first ? i : first;
 		if (*e->reference && strcmp(e->competitors[i].name, e->reference) == 0)
 			return i;
+	}
 	/* Without a wish: the family's usual one, then any non-learned one, then the first. */
 	static const char *const usual[LDB_FAMILIES] = {
 		[LDB_INDEX] = "btree", [LDB_SORT] = "vqsort"};
-	for (size_t i = 0; i < e->competitor_count && usual[e->family]; i++)
-		if (strcmp(e->competitors[i].name, usual[e->family]) == 0)
+	for (size_t i = first; i < e->competitor_count && usual[e->family]; i++)
+		if (e->competitors[i].key_bits == key_bits &&
+		    strcmp(e->competitors[i].name, usual[e->family]) == 0)
 			return i;
-	for (size_t i = 0; i < e->competitor_count; i++)
-		if (!(e->competitors[i].flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
+	for (size_t i = first; i < e->competitor_count; i++)
+		if (e->competitors[i].key_bits == key_bits &&
+		    !(e->competitors[i].flags & (LDB_LEARNED | LDB_REFERENCE_ONLY)))
 			return i;
-	return 0;
+	return first;
+}
+
+size_t ldb_reference(const ldb_experiment *e)
+{
+	return reference_of(e, e->competitors[0].key_bits);
+}
+
+bool ldb_is_reference(const ldb_experiment *e, size_t competitor)
+{
+	return competitor == reference_of(e, e->competitors[competitor].key_bits);
 }
 
 /* The competitor before the i-th that goes by the same name and parameters, or i. */
@@ -556,7 +591,8 @@ static size_t find_twin(const ldb_experiment *e, size_t i)
 {
 	const ldb_competitor *c = &e->competitors[i];
 	for (size_t j = 0; j < i; j++)
-		if (strcmp(c->label, e->competitors[j].label) == 0 &&
+		if (c->key_bits == e->competitors[j].key_bits &&
+		    strcmp(c->label, e->competitors[j].label) == 0 &&
 		    strcmp(c->params_text, e->competitors[j].params_text) == 0)
 			return j;
 	return i;
@@ -566,7 +602,8 @@ static bool has_other_build(const ldb_experiment *e, size_t i)
 {
 	const ldb_competitor *c = &e->competitors[i];
 	for (size_t j = 0; j < e->competitor_count; j++)
-		if (strcmp(c->name, e->competitors[j].name) == 0 &&
+		if (c->key_bits == e->competitors[j].key_bits &&
+		    strcmp(c->name, e->competitors[j].name) == 0 &&
 		    strcmp(c->path, e->competitors[j].path) != 0)
 			return true;
 	return false;
@@ -578,10 +615,26 @@ static void label_builds(ldb_experiment *e)
 	for (size_t i = 0; i < e->competitor_count; i++) {
 		ldb_competitor *c = &e->competitors[i];
 		const size_t length = strlen(c->path);
-		if (strchr(e->competitors_text[i], '/') && has_other_build(e, i))
+		if (c->named_by_path && has_other_build(e, i))
 			snprintf(c->label, sizeof c->label, "%.40s@%.80s", c->name,
 				 length > 80 ? c->path + length - 80 : c->path);
 	}
+}
+
+/* Adds the competitors that a text stands for: one for each width of keys. What is named by its
+ * path has a width of its own. */
+static ldb_status open_widths(ldb_experiment *e, const char *text, ldb_error *err)
+{
+	const bool both = ldb_has_key_bits(e, 32) && ldb_has_key_bits(e, 64);
+	ldb_status status = LDB_OK;
+	if (both && memchr(text, '/', strcspn(text, ":")))
+		return ldb_competitor_open_for(0, e->family, text,
+					       &e->competitors[e->competitor_count++], err);
+	for (uint32_t bits = 64; bits >= 32 && status == LDB_OK; bits /= 2)
+		if (ldb_has_key_bits(e, (int)bits))
+			status = ldb_competitor_open_for(
+				bits, e->family, text, &e->competitors[e->competitor_count++], err);
+	return status;
 }
 
 static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
@@ -589,22 +642,28 @@ static ldb_status open_competitors(ldb_experiment *e, ldb_error *err)
 	if (!e->competitor_count)
 		return ldb_fail(err, LDB_INVALID, "name at least one, like --index btree,rmi",
 				e->experiment, "no --index, --sort or --join given");
-	e->competitors = calloc(e->competitor_count, sizeof *e->competitors);
+	const size_t named = e->competitor_count;
+	e->competitors = calloc(2 * named, sizeof *e->competitors);
 	if (!e->competitors)
 		return ldb_fail_oom(err, "plan", sizeof *e->competitors);
+	e->competitor_count = 0;
+	size_t text_of[2 * LDB_MAX_LIST];
 	char option[16];
 	snprintf(option, sizeof option, "--%s", ldb_family_names[e->family]);
 	ldb_status status = LDB_OK;
-	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++)
-		status = ldb_competitor_open(e->family, e->competitors_text[i], &e->competitors[i],
-					     err);
+	for (size_t i = 0; i < named && status == LDB_OK; i++) {
+		const size_t first = e->competitor_count;
+		status = open_widths(e, e->competitors_text[i], err);
+		for (size_t j = first; j < e->competitor_count; j++)
+			text_of[j] = i;
+	}
 	if (status == LDB_OK)
 		label_builds(e);
 	for (size_t i = 0; i < e->competitor_count && status == LDB_OK; i++)
 		if (find_twin(e, i) < i)
 			status = ldb_fail(err, LDB_INVALID, "name it once", option,
 					  "'%s' twice with the same parameters",
-					  e->competitors_text[i]);
+					  e->competitors_text[text_of[i]]);
 	if (status != LDB_OK || !*e->reference)
 		return status;
 	for (size_t i = 0; i < e->competitor_count; i++)
@@ -699,6 +758,9 @@ static ldb_status settle_modes(ldb_experiment *e, ldb_error *err)
 					mixed ? "leave out --mode" : "use a workload like mix50",
 					"--mode", "'%s' doesn't go with workload '%s'",
 					ldb_mode_name(e->modes[i]), e->workloads[0].name);
+	if (ldb_has_key_bits(e, 32) && (mixed || e->family != LDB_INDEX))
+		return ldb_fail(err, LDB_INVALID, "leave it out", "--key-bits 32",
+				"only lookups of indexes have plug-ins for keys of 32 bits");
 	if (e->rate > 0 && !mixed)
 		return ldb_fail(err, LDB_INVALID, "use a workload like mix50, or leave it out",
 				"--rate", "workload '%s' runs at full speed", e->workloads[0].name);
@@ -711,7 +773,7 @@ static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
 		return ldb_fail(err, LDB_INVALID,
 				"name at least one, like --dataset uniform_sparse", e->experiment,
 				"no --dataset given");
-	const ldb_dataset_options options = {.key_bits = e->key_bits, .seed = e->seed};
+	const ldb_dataset_options options = {.key_bits = ldb_file_key_bits(e), .seed = e->seed};
 	const bool any_size = e->size_count == 0;
 	if (any_size)
 		e->sizes[e->size_count++] = 0; /* all of a file; 1M of a generator */
@@ -736,7 +798,7 @@ static ldb_status check_sizes(ldb_experiment *e, ldb_error *err)
 
 static size_t key_count(const ldb_experiment *e, const char *dataset, size_t size)
 {
-	const ldb_dataset_options options = {.key_bits = e->key_bits, .seed = e->seed};
+	const ldb_dataset_options options = {.key_bits = ldb_file_key_bits(e), .seed = e->seed};
 	size_t n = size;
 	if (!size)
 		ldb_dataset_size(dataset, &options, &n, NULL);
@@ -785,15 +847,22 @@ size_t ldb_stage_bytes(const ldb_stage *stage)
 {
 	const ldb_experiment *e = stage->experiment;
 	/* The reference is in every group, with one other at least. */
-	const size_t reference = ldb_reference(e);
-	double most = 0;
-	for (size_t i = 0; i < e->competitor_count; i++)
-		if (i != reference && e->competitors[i].peak_bytes_per_key > most)
-			most = e->competitors[i].peak_bytes_per_key;
-	most += e->competitors[reference].peak_bytes_per_key;
+	double most = 0, references = 0;
+	size_t workers = 1;
+	for (size_t i = 0; i < e->competitor_count; i++) {
+		const double bytes = e->competitors[i].peak_bytes_per_key;
+		if (ldb_is_reference(e, i)) {
+			references += bytes;
+			workers++;
+		} else if (bytes > most) {
+			most = bytes;
+		}
+	}
+	most += references;
 	double keys = (double)stage->n * (double)sizeof(ldb_key);
 	const double rows = (double)ldb_kind_rows(ldb_kind_of(e), stage);
-	return (size_t)(keys + rows * most) + ldb_kind_of(e)->bytes(stage) + 2 * LDB_WORKER_BYTES;
+	return (size_t)(keys + rows * most) + ldb_kind_of(e)->bytes(stage) +
+	       workers * LDB_WORKER_BYTES;
 }
 
 size_t ldb_memory_budget(const ldb_experiment *e)

@@ -56,7 +56,7 @@ typedef struct {
 	double preload;              /* share of keys that are there before updates, in percent */
 	double rate;                 /* operations per second of all threads; 0: at full speed */
 	size_t memory_bytes;         /* 0: what the machine has free */
-	int key_bits;                /* of files without a suffix; 0: none given */
+	int key_bits;                /* of plug-ins: 32, 64, or both: 32 | 64; 0: 64, by default */
 	char numa[16];               /* "local", "interleave" or a node number */
 	bool optional;               /* left out, and that is said, where its data is not there */
 	char reference[64];          /* name of the reference competitor; "" : the first suitable */
@@ -107,7 +107,21 @@ size_t ldb_stage_bytes(const ldb_stage *stage);
 /* Memory that a run may take: --memory, or 90 % of what the machine and its cgroups have free. */
 size_t ldb_memory_budget(const ldb_experiment *e);
 
-/* The index in e->competitors of the reference. */
+/* Is a width of keys among those that the experiment's plug-ins have? */
+static inline bool ldb_has_key_bits(const ldb_experiment *e, int key_bits)
+{
+	return (e->key_bits ? e->key_bits : 64) & key_bits;
+}
+
+/* The width of keys in files whose name does not tell it: that of all plug-ins; 0: not known. */
+static inline int ldb_file_key_bits(const ldb_experiment *e)
+{
+	return e->key_bits == (32 | 64) ? 0 : e->key_bits;
+}
+
+/* The index in e->competitors of the reference. Of plug-ins for keys of 32 and of 64 bits side by
+ * side each width has one, and this is the first. */
 size_t ldb_reference(const ldb_experiment *e);
+bool ldb_is_reference(const ldb_experiment *e, size_t competitor);
 
 #endif

@@ -34,10 +34,16 @@ static bool has_order(const ldb_experiment *e, bool ordered)
 	return false;
 }
 
-static size_t set_bytes(size_t count)
+/* Of the queries alone, and of all of a set: whole cache lines. */
+static size_t query_bytes(size_t count, uint32_t key_bits)
 {
-	return (count * (sizeof(ldb_key) + sizeof(ldb_val)) + (count + 1) * sizeof(uint64_t) + 63) &
-	       ~(size_t)63;
+	return (count * (key_bits / 8) + 63) & ~(size_t)63;
+}
+
+static size_t set_bytes(size_t count, uint32_t key_bits)
+{
+	return query_bytes(count, key_bits) +
+	       ((count * sizeof(ldb_val) + (count + 1) * sizeof(uint64_t) + 63) & ~(size_t)63);
 }
 
 /* Calls for each set that e needs; with sets == NULL it only counts. */
@@ -45,15 +51,18 @@ static size_t list_sets(const ldb_experiment *e, ldb_query_set *sets)
 {
 	size_t count = 0;
 	for (size_t w = 0; w <= e->workload_count; w++)
-		for (int kind = 0; kind < 4; kind++) {
-			bool ordered = kind & 1, chained = kind & 2;
-			if (!has_order(e, ordered) || !has_mode(e, chained))
+		for (int kind = 0; kind < 8; kind++) {
+			const bool ordered = kind & 1, chained = kind & 2;
+			const int key_bits = kind & 4 ? 32 : 64;
+			if (!has_order(e, ordered) || !has_mode(e, chained) ||
+			    !ldb_has_key_bits(e, key_bits))
 				continue;
 			if (sets)
 				sets[count] = (ldb_query_set){
 					.count = w < e->workload_count ? queries_per_set(e)
 								       : VERIFY_QUERIES,
 					.workload = w < e->workload_count ? &e->workloads[w] : NULL,
+					.key_bits = (uint32_t)key_bits,
 					.ordered = ordered,
 					.chained = chained,
 				};
@@ -64,12 +73,12 @@ static size_t list_sets(const ldb_experiment *e, ldb_query_set *sets)
 
 size_t ldb_query_bytes(const ldb_experiment *e)
 {
-	return list_sets(e, NULL) * set_bytes(MOST_QUERIES) + 2 * MOST_QUERIES * sizeof(size_t);
+	return list_sets(e, NULL) * set_bytes(MOST_QUERIES, 64) + 2 * MOST_QUERIES * sizeof(size_t);
 }
 
 ldb_status ldb_queries_make(const ldb_experiment *e, ldb_queries *out, ldb_error *err)
 {
-	*out = (ldb_queries){0};
+	*out = (ldb_queries){.largest = LDB_KEY_MAX};
 	out->set_count = list_sets(e, NULL);
 	out->sets = calloc(out->set_count + 1, sizeof *out->sets);
 	size_t scratch = queries_per_set(e) > VERIFY_QUERIES ? queries_per_set(e) : VERIFY_QUERIES;
@@ -78,7 +87,7 @@ ldb_status ldb_queries_make(const ldb_experiment *e, ldb_queries *out, ldb_error
 	if (out->sets && out->rank && out->key) {
 		list_sets(e, out->sets);
 		for (size_t i = 0; i < out->set_count; i++)
-			out->shared_bytes += set_bytes(out->sets[i].count);
+			out->shared_bytes += set_bytes(out->sets[i].count, out->sets[i].key_bits);
 		out->shared = mmap(NULL, out->shared_bytes, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		if (out->shared == MAP_FAILED)
@@ -91,10 +100,13 @@ ldb_status ldb_queries_make(const ldb_experiment *e, ldb_queries *out, ldb_error
 	char *at = out->shared;
 	for (size_t i = 0; i < out->set_count; i++) {
 		ldb_query_set *s = &out->sets[i];
-		s->q = (ldb_key *)at;
-		s->answer = (ldb_val *)(s->q + s->count);
+		if (s->key_bits == 32)
+			s->q32 = (uint32_t *)at;
+		else
+			s->q = (ldb_key *)at;
+		s->answer = (ldb_val *)(at + query_bytes(s->count, s->key_bits));
 		s->sum = (uint64_t *)(s->answer + s->count);
-		at += set_bytes(s->count);
+		at += set_bytes(s->count, s->key_bits);
 	}
 	return LDB_OK;
 }
@@ -110,22 +122,21 @@ void ldb_queries_free(ldb_queries *queries)
 }
 
 const ldb_query_set *ldb_query_find(const ldb_queries *queries, const ldb_workload *workload,
-				    bool ordered, bool chained)
+				    bool ordered, bool chained, uint32_t key_bits)
 {
 	for (size_t i = 0; i < queries->set_count; i++) {
 		const ldb_query_set *s = &queries->sets[i];
-		if (s->workload == workload && s->ordered == ordered && s->chained == chained)
+		if (s->workload == workload && s->ordered == ordered && s->chained == chained &&
+		    s->key_bits == key_bits)
 			return s;
 	}
 	return NULL;
 }
 
-uint64_t ldb_fold(const ldb_key *q, const ldb_val *out, size_t count, const ldb_payload *payload)
+/* What was read of the payload. */
+static uint64_t fold_payload(const ldb_val *out, size_t count, const ldb_payload *payload)
 {
-	/* Bound to its query, so that answers that swap places show. */
 	uint64_t sum = 0;
-	for (size_t i = 0; i < count; i++)
-		sum += out[i] * (2 * q[i] + 1); /* odd: no single wrong answer gets lost */
 	const size_t words = payload->words ? payload->words_per_record : 0;
 	for (size_t i = 0; words && i < count; i++) {
 		if (out[i] >= payload->count)
@@ -137,21 +148,45 @@ uint64_t ldb_fold(const ldb_key *q, const ldb_val *out, size_t count, const ldb_
 	return sum;
 }
 
+uint64_t ldb_fold(const ldb_key *q, const ldb_val *out, size_t count, const ldb_payload *payload)
+{
+	/* Bound to its query, so that answers that swap places show. */
+	uint64_t sum = 0;
+	for (size_t i = 0; i < count; i++)
+		sum += out[i] * (2 * q[i] + 1); /* odd: no single wrong answer gets lost */
+	return sum + fold_payload(out, count, payload);
+}
+
+uint64_t ldb_query_fold(const ldb_query_set *set, size_t at, const ldb_val *out, size_t count,
+			const ldb_payload *payload)
+{
+	if (set->key_bits == 64)
+		return ldb_fold(set->q + at, out, count, payload);
+	uint64_t sum = 0;
+	for (size_t i = 0; i < count; i++)
+		sum += out[i] * (2 * (uint64_t)set->q32[at + i] + 1);
+	return sum + fold_payload(out, count, payload);
+}
+
 /* Answers, chain and sums of a set from queries->key and queries->rank. */
 static void complete_set(ldb_query_set *s, const ldb_queries *queries, const ldb_dataset *data,
 			 const ldb_payload *payload)
 {
+	for (size_t i = 0; i < s->count; i++)
+		s->answer[i] = ldb_oracle_answer(data->keys, data->n, queries->key[i],
+						 queries->rank[i], s->ordered);
 	for (size_t i = 0; i < s->count; i++) {
-		s->q[i] = queries->key[i];
-		s->answer[i] = ldb_oracle_answer(data->keys, data->n, s->q[i], queries->rank[i],
-						 s->ordered);
+		ldb_key q = queries->key[i];
+		if (s->chained)
+			q -= ldb_chain_step(s->answer[i ? i - 1 : s->count - 1]);
+		if (s->key_bits == 32)
+			s->q32[i] = (uint32_t)q; /* the chain's step is cut off alike */
+		else
+			s->q[i] = q;
 	}
-	if (s->chained)
-		for (size_t i = 0; i < s->count; i++)
-			s->q[i] -= ldb_chain_step(s->answer[i ? i - 1 : s->count - 1]);
 	s->sum[0] = 0;
 	for (size_t i = 0; i < s->count; i++)
-		s->sum[i + 1] = s->sum[i] + ldb_fold(&s->q[i], &s->answer[i], 1, payload);
+		s->sum[i + 1] = s->sum[i] + ldb_query_fold(s, i, &s->answer[i], 1, payload);
 }
 
 void ldb_queries_draw(ldb_queries *queries, const ldb_dataset *data, const ldb_payload *payload,
@@ -163,8 +198,8 @@ void ldb_queries_draw(ldb_queries *queries, const ldb_dataset *data, const ldb_p
 		if (!s->workload)
 			continue;
 		if (s->workload != drawn)
-			ldb_workload_draw(s->workload, data->keys, data->n, seed, queries->key,
-					  queries->rank, s->count);
+			ldb_workload_draw(s->workload, data->keys, data->n, queries->largest, seed,
+					  queries->key, queries->rank, s->count);
 		drawn = s->workload;
 		complete_set(s, queries, data, payload);
 	}
@@ -201,7 +236,8 @@ size_t ldb_queries_draw_verification(ldb_queries *queries, const ldb_dataset *da
 		ranks = (VERIFY_QUERIES - 8) / 4;
 	const size_t total = 4 * ranks + 8;
 	for (size_t i = 0; i < VERIFY_QUERIES; i++) {
-		queries->key[i] = verification_key(data, (first + i) % total, ranks);
+		queries->key[i] =
+			verification_key(data, (first + i) % total, ranks) & queries->largest;
 		queries->rank[i] = ldb_oracle_rank(data->keys, data->n, queries->key[i]);
 	}
 	for (size_t i = 0; i < queries->set_count; i++)

@@ -24,12 +24,14 @@ typedef struct {
 
 /*
  * count queries, asked again from the start when a pass is longer. In a chained set q[i] is the key
- * minus ldb_chain_step of the answer before it (mod 2^64, cyclic), so that only who has that answer
- * knows the key.
+ * minus ldb_chain_step of the answer before it (mod 2^64 or 2^32, cyclic), so that only who has
+ * that answer knows the key.
  */
 typedef struct {
 	size_t count;
-	ldb_key *q;
+	uint32_t key_bits;
+	ldb_key *q;    /* of a set of 64-bit keys; else NULL */
+	uint32_t *q32; /* of a set of 32-bit keys */
 	ldb_val *answer;
 	uint64_t *sum;                /* sum[i]: checksum of the first i; count + 1 of them */
 	const ldb_workload *workload; /* NULL: the verification set */
@@ -41,7 +43,8 @@ typedef struct {
 	size_t set_count;
 	void *shared;
 	size_t shared_bytes;
-	size_t *rank; /* the conductor's own scratch */
+	ldb_key largest; /* of all keys that can be asked */
+	size_t *rank;    /* the conductor's own scratch */
 	ldb_key *key;
 } ldb_queries;
 
@@ -54,21 +57,29 @@ void ldb_queries_free(ldb_queries *queries);
 
 /* The set for a workload (NULL: verification); it exists when the experiment needs it. */
 const ldb_query_set *ldb_query_find(const ldb_queries *queries, const ldb_workload *workload,
-				    bool ordered, bool chained);
+				    bool ordered, bool chained, uint32_t key_bits);
+/* The queries from `at` on, as a plug-in of that width takes them. */
+static inline const ldb_key *ldb_query_at(const ldb_query_set *set, size_t at)
+{
+	return set->key_bits == 32 ? (const ldb_key *)(const void *)(set->q32 + at) : set->q + at;
+}
 
 /* Draws all workload sets anew. */
 void ldb_queries_draw(ldb_queries *queries, const ldb_dataset *data, const ldb_payload *payload,
 		      uint64_t seed);
 /*
- * Fills the verification sets with the queries first.. of a fixed list: 0, LDB_KEY_MAX and the
+ * Fills the verification sets with the queries first.. of a fixed list: 0, the largest and the
  * like, then for ranks spread evenly each key, its neighbours below and above, and a random key.
  * Returns how many the list has: 4 n + 8 when exhaustive, else at most the set's size.
  */
 size_t ldb_queries_draw_verification(ldb_queries *queries, const ldb_dataset *data, size_t first,
 				     bool exhaustive);
 
-/* Checksum of answers to queries, as workers and conductor compute it. */
+/* Checksum of answers to queries, as workers and conductor compute it; and to those of a set from
+ * `at` on. */
 uint64_t ldb_fold(const ldb_key *q, const ldb_val *out, size_t count, const ldb_payload *payload);
+uint64_t ldb_query_fold(const ldb_query_set *set, size_t at, const ldb_val *out, size_t count,
+			const ldb_payload *payload);
 /* What a pass of ops queries from `start` on must return. */
 uint64_t ldb_query_sum(const ldb_query_set *set, size_t start, size_t ops);
 /* Where thread t of `threads` starts. */

@@ -11,6 +11,7 @@
 #include "fence.h"
 #include "kind.h"
 #include "lanes.h"
+#include "progress.h"
 #include "query.h"
 
 enum {
@@ -21,13 +22,16 @@ enum {
 typedef struct {
 	ldb_payload payload;
 	ldb_queries queries;
+	uint32_t *keys32; /* the keys again, for plug-ins of that width; NULL: none, or they don't
+			     fit */
 } reads;
 
 /* --- the conductor's side --------------------------------------------------------------------- */
 
 static size_t reads_bytes(const ldb_stage *s)
 {
-	return s->n * s->payload_bytes + ldb_query_bytes(s->experiment);
+	const size_t copy_bytes = ldb_has_key_bits(s->experiment, 32) ? s->n * sizeof(uint32_t) : 0;
+	return s->n * s->payload_bytes + copy_bytes + ldb_query_bytes(s->experiment);
 }
 
 static void reads_release(ldb_inputs *in)
@@ -37,8 +41,28 @@ static void reads_release(ldb_inputs *in)
 		return;
 	ldb_queries_free(&r->queries);
 	ldb_payload_free(&r->payload);
+	ldb_unmap(r->keys32, in->data.n * sizeof *r->keys32);
 	free(r);
 	in->own = NULL;
+}
+
+/* Then all queries are of 32 bits, too: every competitor is asked the same. */
+static ldb_status copy_keys32(reads *r, const ldb_inputs *in, ldb_error *err)
+{
+	const ldb_dataset *data = &in->data;
+	if (data->n && data->keys[data->n - 1] > UINT32_MAX) {
+		ldb_say("unsupported: %s has keys of more than 32 bits; %s_uint32 is the same "
+			"keys, cut to fit",
+			data->name, data->name);
+		return LDB_OK;
+	}
+	r->keys32 = ldb_map(data->n * sizeof *r->keys32, in->stage->pages, err);
+	if (!r->keys32)
+		return LDB_OOM;
+	for (size_t i = 0; i < data->n; i++)
+		r->keys32[i] = (uint32_t)data->keys[i];
+	r->queries.largest = UINT32_MAX;
+	return LDB_OK;
 }
 
 static ldb_status reads_prepare(ldb_inputs *in, ldb_error *err)
@@ -51,12 +75,16 @@ static ldb_status reads_prepare(ldb_inputs *in, ldb_error *err)
 	ldb_status status = ldb_payload_make(s->n, s->payload_bytes, s->pages, &r->payload, err);
 	if (status == LDB_OK)
 		status = ldb_queries_make(s->experiment, &r->queries, err);
+	if (status == LDB_OK && ldb_has_key_bits(s->experiment, 32))
+		status = copy_keys32(r, in, err);
 	return status;
 }
 
 static const char *reads_refusal(const ldb_inputs *in, const ldb_competitor *who,
 				 const ldb_point *at)
 {
+	if (who->key_bits == 32 && !((const reads *)in->own)->keys32)
+		return "keys of more than 32 bits";
 	if (in->duplicates && !(who->flags & LDB_DUPLICATES))
 		return "takes no duplicate keys";
 	if (at->workload->kind == LDB_LOWER_BOUND && !(who->flags & LDB_ORDERED))
@@ -86,7 +114,7 @@ static void reads_command(const ldb_inputs *in, const ldb_competitor *who, const
 	const reads *r = in->own;
 	const bool ordered = who->flags & LDB_ORDERED;
 	out->set = (size_t)(ldb_query_find(&r->queries, at->workload, ordered,
-					   at->mode == LDB_CHAINED) -
+					   at->mode == LDB_CHAINED, who->key_bits) -
 			    r->queries.sets);
 	out->warm_ops = at->mode == LDB_COLD ? 0 : out->ops / 10;
 }
@@ -157,16 +185,16 @@ static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *s
 		if (length > set->count - at)
 			length = set->count - at;
 		if (mode == LDB_CHAINED) {
-			index->chase(self, set->q + at, length, carry, out);
+			index->chase(self, ldb_query_at(set, at), length, carry, out);
 			carry = out[length - 1];
 		} else if (mode == LDB_FENCED) {
 			ask_fenced(index, self, set->q + at, length, out);
 		} else if (mode == LDB_COLD) {
 			ask_cold(index, self, set->q + at, length, out, ldb_filler_get(), cold_ns);
 		} else {
-			lookup(self, set->q + at, length, out);
+			lookup(self, ldb_query_at(set, at), length, out);
 		}
-		sum += ldb_fold(set->q + at, out, length, &r->payload);
+		sum += ldb_query_fold(set, at, out, length, &r->payload);
 		done += length;
 		at += length;
 		if (at == set->count)
@@ -250,8 +278,8 @@ static double measure_floor(const ldb_job *job)
 	for (int i = 0; i < 64; i++) {
 		uint64_t start = ldb_now_ns();
 		for (int j = 0; j < 8; j++) {
-			memcpy(out, set->q, length * sizeof *out);
-			sink = sink + ldb_fold(set->q, out, length, &r->payload);
+			memcpy(out, set->answer, length * sizeof *out);
+			sink = sink + ldb_query_fold(set, 0, out, length, &r->payload);
 		}
 		double ns = (double)(ldb_now_ns() - start) / (double)(8 * length);
 		best = ns < best ? ns : best;
@@ -264,6 +292,8 @@ static double measure_floor(const ldb_job *job)
 static void measure_windows(const ldb_job *job, const void *self, ldb_reply *reply)
 {
 	const ldb_index *index = job->competitor->index;
+	void (*window32)(const void *, uint32_t, size_t *, size_t *) =
+		(void (*)(const void *, uint32_t, size_t *, size_t *))(void (*)(void))index->window;
 	const size_t n = job->inputs->data.n, most = 1000000, count = n < most ? n : most;
 	if (!index->window || !count)
 		return;
@@ -272,7 +302,11 @@ static void measure_windows(const ldb_job *job, const void *self, ldb_reply *rep
 	for (size_t i = 0; i < count; i++) {
 		size_t lo = 0, hi = 0;
 		size_t rank = (size_t)((unsigned __int128)i * n / count);
-		index->window(self, job->inputs->data.keys[rank], &lo, &hi);
+		const ldb_key key = job->inputs->data.keys[rank];
+		if (job->competitor->key_bits == 32)
+			window32(self, (uint32_t)key, &lo, &hi);
+		else
+			index->window(self, key, &lo, &hi);
 		size_t size = hi - lo + 1;
 		sum += log2((double)size);
 		max = size > max ? size : max;
@@ -284,7 +318,9 @@ static void measure_windows(const ldb_job *job, const void *self, ldb_reply *rep
 static void reads_build(const ldb_job *job, bool validate, void **self, ldb_reply *reply)
 {
 	const ldb_dataset *data = &job->inputs->data;
-	ldb_build_index(job, data->keys, data->n, validate, self, reply);
+	const reads *r = job->inputs->own;
+	const void *keys = job->competitor->key_bits == 32 ? (void *)r->keys32 : data->keys;
+	ldb_build_index(job, keys, data->n, validate, self, reply);
 	if (reply->status != LDB_ROW_OK)
 		return;
 	measure_windows(job, *self, reply);
@@ -303,7 +339,7 @@ static void reads_verify(const ldb_job *job, void **self, const ldb_command *c, 
 	ldb_val carry = set->answer[set->count - 1];
 	for (size_t at = 0; at < set->count; at += BLOCK) {
 		size_t length = set->count - at < BLOCK ? set->count - at : BLOCK;
-		const ldb_key *q = set->q + at;
+		const ldb_key *q = ldb_query_at(set, at);
 		memset(out, 0xa5, sizeof out);
 		if (c->mode == LDB_CHAINED)
 			index->chase(*self, q, length, carry, out);
@@ -317,10 +353,11 @@ static void reads_verify(const ldb_job *job, void **self, const ldb_command *c, 
 			ldb_val want = set->answer[at + i];
 			if (out[i] == want)
 				continue;
-			ldb_key key = q[i];
+			ldb_key key = set->key_bits == 32 ? set->q32[at + i] : set->q[at + i];
 			if (set->chained)
 				key += ldb_chain_step(
 					set->answer[at + i ? at + i - 1 : set->count - 1]);
+			key &= r->queries.largest;
 			char answered[24], expected[24];
 			snprintf(answered, sizeof answered, "%llu", (unsigned long long)out[i]);
 			snprintf(expected, sizeof expected, "%llu", (unsigned long long)want);

@@ -133,11 +133,14 @@ static ldb_status unknown_name(ldb_family family, const char *name, ldb_error *e
 			ldb_family_names[family], name);
 }
 
-/* Path of the best variant of a plug-in given by name; false when there is none. */
-static bool find_plugin(ldb_family family, const char *name, char path[PATH_MAX])
+/* Path of the best variant of a plug-in given by name; false when there is none. Those for keys of
+ * 32 bits lie in a folder of their own: indexes32. */
+static bool find_plugin(ldb_family family, const char *name, uint32_t key_bits, char path[PATH_MAX])
 {
 	const char *level = ldb_isa_level();
-	const char *folder = families[family].folder;
+	char folder[16];
+	snprintf(folder, sizeof folder, "%s%s", families[family].folder,
+		 key_bits == 32 ? "32" : "");
 	if (*level) {
 		snprintf(path, PATH_MAX, "%s/%s/%.100s.%s.so", build_folder(), folder, name, level);
 		if (access(path, F_OK) == 0)
@@ -145,6 +148,16 @@ static bool find_plugin(ldb_family family, const char *name, char path[PATH_MAX]
 	}
 	snprintf(path, PATH_MAX, "%s/%s/%.100s.so", build_folder(), folder, name);
 	return access(path, F_OK) == 0;
+}
+
+static ldb_status no_plugin(ldb_family family, const char *name, uint32_t key_bits, ldb_error *err)
+{
+	char path[PATH_MAX];
+	if (key_bits == 64 || !find_plugin(family, name, 64, path))
+		return unknown_name(family, name, err);
+	return ldb_fail(err, LDB_INVALID,
+			"`make bits32` builds those there are (docs/indexes.md), or leave it out",
+			"--key-bits 32", "%s has no build for keys of 32 bits", name);
 }
 
 static uint64_t hash_file(const char *path)
@@ -258,10 +271,13 @@ static ldb_status take_table(ldb_competitor *c, const void *table, ldb_error *er
 		return ldb_fail(err, LDB_INVALID, remedy, c->path,
 				"built for ABI version %u, this driver has version %u", first[0],
 				families[c->family].abi);
-	if (first[1] != LDB_KEY_BITS)
-		return ldb_fail(err, LDB_INVALID, "rebuild it with the driver's key width", c->path,
-				"built for %u-bit keys, this driver has %u-bit keys", first[1],
-				LDB_KEY_BITS);
+	if (!c->key_bits && (first[1] == 32 || first[1] == 64))
+		c->key_bits = first[1];
+	if (first[1] != c->key_bits)
+		return ldb_fail(err, LDB_INVALID,
+				"name its width with --key-bits, or rebuild it for that one",
+				c->path, "built for %u-bit keys, this run has %u-bit keys",
+				first[1], c->key_bits ? c->key_bits : 64);
 	c->index = table; /* or sort, or join: all members of the union are pointers */
 	if (missing_function(c)) {
 		snprintf(remedy, sizeof remedy, "fill the field; %s", families[c->family].optional);
@@ -420,8 +436,15 @@ static ldb_status open_used(ldb_competitor *join, ldb_family family, ldb_error *
 ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competitor *out,
 			       ldb_error *err)
 {
+	return ldb_competitor_open_for(64, family, spec, out, err);
+}
+
+ldb_status ldb_competitor_open_for(uint32_t key_bits, ldb_family family, const char *spec,
+				   ldb_competitor *out, ldb_error *err)
+{
 	memset(out, 0, sizeof *out);
 	out->family = family;
+	out->key_bits = key_bits;
 	char text[PATH_MAX], option[16];
 	snprintf(option, sizeof option, "--%s", ldb_family_names[family]);
 	if (strlen(spec) >= sizeof text)
@@ -430,13 +453,14 @@ ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competit
 	char *colon = strchr(text, ':');
 	if (colon)
 		*colon = '\0';
-	if (strchr(text, '/')) {
+	out->named_by_path = strchr(text, '/');
+	if (out->named_by_path) {
 		snprintf(out->path, sizeof out->path, "%s", text);
 		if (access(text, R_OK) != 0)
 			return ldb_fail(err, LDB_INVALID, "check the path", option,
 					"no readable file '%s'", text);
-	} else if (!find_plugin(family, text, out->path)) {
-		return unknown_name(family, text, err);
+	} else if (!find_plugin(family, text, key_bits, out->path)) {
+		return no_plugin(family, text, key_bits, err);
 	}
 	ldb_status status = load(out, err);
 	for (size_t i = 0; status == LDB_OK && i < param_count(out); i++)

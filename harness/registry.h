@@ -23,7 +23,7 @@ typedef struct {
 	ldb_family family;
 	/* What its table says, whatever the family. */
 	const char *name, *summary, *origin;
-	uint32_t flags;
+	uint32_t flags, key_bits; /* 64, or 32: what its functions are handed is of that width */
 	const ldb_param *param_table; /* may be NULL */
 	double peak_bytes_per_key;
 	/* The table itself: one of them, by family. */
@@ -36,8 +36,9 @@ typedef struct {
 	double params[LDB_MAX_PARAMS];
 	char label[128];       /* name in the CSV: its own, or name@path for a second build */
 	char params_text[256]; /* "leaves=0;root=auto": all of them, as the CSV has it */
-	char path[PATH_MAX];   /* the shared object */
-	uint64_t code_hash;    /* XXH3-64 of it: part of what defines a cell */
+	bool named_by_path;
+	char path[PATH_MAX]; /* the shared object */
+	uint64_t code_hash;  /* XXH3-64 of it: part of what defines a cell */
 	/* A join's own plug-ins, named by its parameters `index` and `sort`; NULL: it has none. */
 	const ldb_index *used_index;
 	const ldb_sort *used_sort;
@@ -45,12 +46,16 @@ typedef struct {
 } ldb_competitor;
 
 /*
- * Opens "name", "name:param=value:param=value" or "./path.so[:param=value..]". The shared object
- * stays loaded. Errors: unknown name or parameter (with the nearest known one), a value outside its
- * limits, not a plug-in of that family, missing symbols, another ABI version.
+ * Opens "name", "name:param=value:param=value" or "./path.so[:param=value..]", for keys of 64 bits.
+ * The shared object stays loaded. Errors: unknown name or parameter (with the nearest known one), a
+ * value outside its limits, not a plug-in of that family, missing symbols, another ABI version.
  */
 ldb_status ldb_competitor_open(ldb_family family, const char *spec, ldb_competitor *out,
 			       ldb_error *err);
+/* The same for keys of 64 or 32 bits: by name from that set; 0: of a path, what it was built for.
+ */
+ldb_status ldb_competitor_open_for(uint32_t key_bits, ldb_family family, const char *spec,
+				   ldb_competitor *out, ldb_error *err);
 
 /* XXH3-64 of the running driver: part of what defines a cell. */
 uint64_t ldb_driver_hash(void);

@@ -53,11 +53,13 @@ static void add_row(void *user, const ldb_read_row *row)
 	char block[512], who[320];
 	const char *payload = ldb_field(row, "payload_bytes"), *threads = ldb_field(row, "threads");
 	bool one = strcmp(threads, "1") == 0, none = strcmp(payload, "0") == 0;
+	const char *bits = ldb_field(row, "key_bits");
 	snprintf(block, sizeof block, "%s, %s, %s, %s pages%s%s%s%s%s", ldb_field(row, "dataset"),
 		 ldb_field(row, "workload"), ldb_field(row, "mode"), ldb_field(row, "pages"),
 		 one ? "" : ", ", one ? "" : threads, one ? "" : " threads",
 		 none ? "" : ", payload ", none ? "" : payload);
-	snprintf(who, sizeof who, "%s %s", ldb_field(row, "name"), ldb_field(row, "params"));
+	snprintf(who, sizeof who, "%s%s %s", ldb_field(row, "name"),
+		 strcmp(bits, "32") == 0 ? "/32" : "", ldb_field(row, "params"));
 	entry *e = find_entry(t, block, who, strtoull(ldb_field(row, "n"), NULL, 10));
 	double *more = e ? realloc(e->ns, (e->count + 1) * sizeof *more) : NULL;
 	if (!more) {

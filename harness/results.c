@@ -103,11 +103,12 @@ static json_t *competitors_json(const ldb_plan *plan)
 			char hash[24];
 			snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->code_hash);
 			json_t *one = json_pack(
-				"{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s}", "experiment",
+				"{s:s, s:s, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:s}", "experiment",
 				e->experiment, "family", ldb_family_names[c->family], "name",
-				c->name, "params", c->params_text, "origin", c->origin, "learned",
-				(c->flags & LDB_LEARNED) != 0, "reference", j == ldb_reference(e),
-				"ordered", (c->flags & LDB_ORDERED) != 0, "code_xxh3", hash);
+				c->name, "key_bits", (int)c->key_bits, "params", c->params_text,
+				"origin", c->origin, "learned", (c->flags & LDB_LEARNED) != 0,
+				"reference", (int)ldb_is_reference(e, j), "ordered",
+				(c->flags & LDB_ORDERED) != 0, "code_xxh3", hash);
 			json_array_append_new(list, one);
 		}
 	}

@@ -41,6 +41,7 @@ ldb_row ldb_row_empty(void)
 		       .mode = "",
 		       .pages = "",
 		       .note = "",
+		       .key_bits = 64,
 		       .ops = NAN,
 		       .elapsed_ns = NAN,
 		       .ns_per_op = NAN,
@@ -156,7 +157,7 @@ ldb_status ldb_samples_append(ldb_samples *s, const ldb_row *row, ldb_error *err
 	put_text(&l, row->params);
 	put_text(&l, row->dataset);
 	put_number(&l, (double)row->n);
-	put_number(&l, LDB_KEY_BITS);
+	put_number(&l, (double)row->key_bits);
 	put_text(&l, row->workload);
 	put_text(&l, row->mode);
 	put_number(&l, (double)row->threads);

@@ -27,7 +27,7 @@ extern const char *const ldb_counter_names[LDB_COUNTERS];
 
 typedef struct {
 	const char *experiment, *family, *name, *params, *dataset, *workload, *mode, *pages;
-	size_t n, threads, payload_bytes;
+	size_t n, key_bits, threads, payload_bytes;
 	size_t rep; /* from 1 */
 	double ops, elapsed_ns, ns_per_op, build_ns, tune_ns, index_bytes, peak_rss_bytes;
 	double p50_ns, p99_ns, p999_ns, max_ns; /* latency of sampled operations */

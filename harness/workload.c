@@ -143,18 +143,19 @@ static size_t find_gap(const ldb_key *keys, size_t n)
  * An absent key from the gap above a random rank; any present key where there is no gap at all.
  * *gap keeps what find_gap says; SIZE_MAX: not asked yet.
  */
-static ldb_key draw_absent(const ldb_key *keys, size_t n, ldb_rng *rng, size_t *gap, size_t *rank)
+static ldb_key draw_absent(const ldb_key *keys, size_t n, ldb_key largest, ldb_rng *rng,
+			   size_t *gap, size_t *rank)
 {
 	for (int tries = 0; tries < 64; tries++) {
 		size_t r = ldb_rng_below(rng, n);
 		*rank = r + 1;
-		ldb_key above = r + 1 < n ? keys[r + 1] : LDB_KEY_MAX;
+		ldb_key above = r + 1 < n ? keys[r + 1] : largest;
 		if (above - keys[r] > 1)
 			return keys[r] + 1 + ldb_rng_below(rng, above - keys[r] - 1);
 	}
 	/* Dense keys: outside their range, or else in the first of the few gaps. */
-	if (keys[n - 1] < LDB_KEY_MAX)
-		return keys[n - 1] + 1 + ldb_rng_below(rng, LDB_KEY_MAX - keys[n - 1]);
+	if (keys[n - 1] < largest)
+		return keys[n - 1] + 1 + ldb_rng_below(rng, largest - keys[n - 1]);
 	if (keys[0])
 		return ldb_rng_below(rng, keys[0]);
 	if (*gap == SIZE_MAX)
@@ -202,8 +203,8 @@ static size_t draw_rank(drawer *d, size_t i)
 	}
 }
 
-void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uint64_t seed,
-		       ldb_key *q, size_t *rank, size_t count)
+void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, ldb_key largest,
+		       uint64_t seed, ldb_key *q, size_t *rank, size_t count)
 {
 	drawer d = {.w = w, .n = n, .count = count, .multiplier = 1, .gap = SIZE_MAX};
 	ldb_rng_seed(&d.rng, seed);
@@ -219,7 +220,7 @@ void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uin
 		if (w->kind == LDB_LOWER_BOUND) {
 			q[i] = draw_between(keys, n, &d.rng, &rank[i]);
 		} else if (w->kind == LDB_ABSENT && ldb_rng_unit(&d.rng) * 100 <= w->value) {
-			q[i] = draw_absent(keys, n, &d.rng, &d.gap, &rank[i]);
+			q[i] = draw_absent(keys, n, largest, &d.rng, &d.gap, &rank[i]);
 		} else {
 			rank[i] = draw_rank(&d, i);
 			q[i] = keys[rank[i]];

@@ -54,9 +54,9 @@ bool ldb_workload_is_reads(const ldb_workload *w);
 void ldb_workloads_list(FILE *to);
 
 /* Fills q[0..count) from keys[0..n), n > 0, and the lower bound rank of each; the same for the same
- * seed. */
-void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, uint64_t seed,
-		       ldb_key *q, size_t *rank, size_t count);
+ * seed. No key is above `largest`: LDB_KEY_MAX, or UINT32_MAX where 32 bits are asked for. */
+void ldb_workload_draw(const ldb_workload *w, const ldb_key *keys, size_t n, ldb_key largest,
+		       uint64_t seed, ldb_key *q, size_t *rank, size_t count);
 
 /* The oracle: plain binary search, nothing shared with any competitor. */
 size_t ldb_oracle_rank(const ldb_key *keys, size_t n, ldb_key q);

@@ -163,10 +163,13 @@ def cache_lines(run, key_bits):
 
 def subtitle(points, run, style):
     """Machine, date and what is held fixed in a figure."""
-    row = points[0].row
+    return subtitle_of(points[0].row, of_cases(points[0]), run, style)
+
+
+def subtitle_of(row, cases, run, style):
     ops = style.text(f"family {ldbresults.kind_of(row)}", "ops", "operations")
     parts = [ldbresults.machine_text(run), ldbresults.date_text(run)]
-    if not of_cases(points[0]):
+    if not cases:
         parts.append(f"{row['workload']} {ops}" if row["workload"] else ops)
     threads = row["threads"] or "1"
     parts.append(f"{threads} thread{'' if threads == '1' else 's'}")

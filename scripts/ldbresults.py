@@ -210,6 +210,25 @@ def by_point(cells):
     return points
 
 
+def width_pairs(cells):
+    """[(narrow, wide)]: a competitor's cells with keys of 32 and of 64 bits, else at one point.
+
+    Parameters that count keys may differ with the width; so where a name has one setting of each,
+    these are a pair.
+    """
+    at = POINT.index("key_bits")
+    grouped = {}
+    for c in cells:
+        widths = grouped.setdefault((c.point[:at] + c.point[at + 1 :], c.name), {})
+        widths.setdefault(c.get("key_bits"), []).append(c)
+    pairs = []
+    for widths in grouped.values():
+        narrow, wide = widths.get("32", []), widths.get("64", [])
+        sole = len(narrow) == len(wide) == 1
+        pairs += [(a, b) for a in narrow for b in wide if sole or a.params == b.params]
+    return pairs
+
+
 def is_learned(cell, style):
     return "1" in cell.noted("learned") or style.competitor(cell.name).learned
 

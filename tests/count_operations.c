@@ -39,7 +39,7 @@ static bool count_lookups(const ldb_competitor *c, const ldb_dataset *data, cons
 	bool good = q && out && rank &&
 		    c->index->build(&self, data->keys, data->n, c->params, err) == LDB_OK;
 	if (good) {
-		ldb_workload_draw(&uniform, data->keys, data->n, 1, q, rank, ops);
+		ldb_workload_draw(&uniform, data->keys, data->n, LDB_KEY_MAX, 1, q, rank, ops);
 		const bool chained = strcmp(mode, "chained") == 0;
 		for (size_t i = ops; chained && i-- > 1;)
 			q[i] -= ldb_chain_step(rank[i - 1]);

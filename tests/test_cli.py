@@ -81,6 +81,50 @@ class Golden(Temporary):
                 self.assertEqual(got.strip(), want.strip())
 
 
+@unittest.skipUnless(os.path.exists(os.path.join(BUILD, "tests", "test_indexes32")),
+                     "the set for keys of 32 bits is not built")
+class KeyBits(Temporary):
+    """Plug-ins for keys of 32 bits beside those of 64, on the same keys in the same rounds."""
+
+    def test_both_widths(self):
+        table = self.quick("bsearch,rmi", "--dataset", "uniform_sparse_uint32", "--key-bits",
+                           "32,64", "--mode", "independent,chained,batched", "--workload",
+                           "uniform,absent,lower_bound", "--payload", "0,8")
+        self.assertEqual({r["status"] for r in table}, {"ok"})
+        self.assertEqual({r["dataset"] for r in table}, {"uniform_sparse_uint32"})
+        for name in ("bsearch", "rmi"):
+            widths = [r["key_bits"] for r in table if r["name"] == name]
+            self.assertEqual(widths.count("32"), widths.count("64"))
+        for bits in ("32", "64"):  # each width has its reference
+            self.assertEqual({r["name"] for r in table if r["key_bits"] == bits
+                              and notes(r).get("reference") == "1"}, {"bsearch"})
+        self.assertIn("rmi/32", self.said)
+        rmi = {r["key_bits"]: r for r in table if r["name"] == "rmi"}
+        self.assertLess(float(rmi["32"]["index_bytes"]), float(rmi["64"]["index_bytes"]))
+
+    def test_keys_that_do_not_fit(self):
+        table = self.quick("bsearch", "--key-bits", "32,64")
+        self.assertEqual({(r["key_bits"], r["status"]) for r in table},
+                         {("32", "unsupported"), ("64", "ok")})
+        self.assertIn("uniform_sparse_uint32 is the same keys", self.said)
+
+    def test_verify(self):
+        done = ldbench("verify", "--index", "bsearch,splustree", "--key-bits", "32", "--dataset",
+                       "books_like_uint32,dense_gap_uint32,all_equal_uint32", "--size", "3,5000")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout.count("ok "), 12)
+
+    def test_liar(self):
+        narrow = f"{LIARS}/honest32.so,{LIARS}/wrong32.so"
+        table = self.quick(narrow, "--dataset", "uniform_sparse_uint32", "--key-bits", "32",
+                           code=1)
+        self.assertEqual({r["status"] for r in table if r["name"] == "honest"}, {"ok"})
+        self.assertEqual({r["status"] for r in table if r["name"] == "wrong"}, {"wrong"})
+        done = ldbench("run", "--index", narrow, "--dataset", "uniform_dense")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("built for 32-bit keys, this run has 64-bit keys", done.stderr)
+
+
 class Liars(Temporary):
     """Each planted fault is found, named with the right status, and stops nobody else."""
 

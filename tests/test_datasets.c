@@ -225,6 +225,33 @@ static void test_key_bits_option(void **state)
 	ldb_dataset_free(&d);
 }
 
+/* NAME_uint32: the same keys, shifted right until they fit. */
+static void test_narrowed(void **state)
+{
+	(void)state;
+	const size_t sizes[] = {5000, 1};
+	for (size_t i = 0; i < 2; i++) {
+		const size_t n = sizes[i];
+		ldb_dataset wide, narrow;
+		unsigned shift = 0;
+		load_ok("uniform_sparse", n, &plain, &wide);
+		load_ok("uniform_sparse_uint32", n, &plain, &narrow);
+		assert_string_equal(narrow.name, "uniform_sparse_uint32");
+		while (wide.keys[n - 1] >> shift > UINT32_MAX)
+			shift++;
+		assert_true(shift > 0);
+		for (size_t k = 0; k < n; k++)
+			assert_true(narrow.keys[k] == wide.keys[k] >> shift);
+		assert_true(narrow.checksum != wide.checksum);
+		assert_contains(narrow.source, "shifted right");
+		ldb_dataset_free(&wide);
+		ldb_dataset_free(&narrow);
+	}
+	assert_true(ldb_dataset_stamp("uniform_sparse_uint32", &plain) !=
+		    ldb_dataset_stamp("uniform_sparse", &plain));
+	load_fails("uniform_spare_uint32", 10, &plain, LDB_INVALID, "dataset", "unknown name", "");
+}
+
 static void check_bad_image(const char *name, const void *image, size_t bytes, ldb_status expected,
 			    const char *value, const char *remedy)
 {
@@ -1544,6 +1571,7 @@ int main(void)
 		cmocka_unit_test(test_width_by_name),
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_key_bits_option),
+		cmocka_unit_test(test_narrowed),
 		cmocka_unit_test(test_bad_headers),
 		cmocka_unit_test(test_not_files),
 		cmocka_unit_test(test_unsorted),

@@ -3,7 +3,8 @@
  * the oracle, and memory with a guard page on either side.
  *
  * The plug-ins come from $LDB_TEST_PLUGINS (folders, files or glob patterns, separated by colons),
- * else from the folder `indexes` of the build that the test binary lies in.
+ * else from the folder `indexes` (with keys of 32 bits `indexes32`) of the build that the test
+ * binary lies in.
  */
 #ifndef LDB_TEST_INDEX_H
 #define LDB_TEST_INDEX_H
@@ -96,7 +97,8 @@ static inline test_plugin *test_plugins(size_t *count)
 		char *slash = strrchr(exe, '/');
 		if (slash)
 			*slash = '\0';
-		snprintf(patterns, sizeof patterns, "%s/../indexes", exe);
+		snprintf(patterns, sizeof patterns, "%s/../indexes%s", exe,
+			 LDB_KEY_BITS == 32 ? "32" : "");
 	}
 	glob_t found = {0};
 	for (char *rest = patterns, *one; (one = strsep(&rest, ":"));) {
@@ -191,21 +193,21 @@ static inline void test_guarded_free(test_guarded *g)
 #define TEST_KINDS(X)                                                                              \
 	X(UNIFORM, "uniform")                                                                      \
 	X(DENSE, "dense")                                                                          \
-	X(DENSE_TOP, "dense up to UINT64_MAX")                                                     \
-	X(ADJACENT, "dense around 2^63")                                                           \
+	X(DENSE_TOP, "dense up to the largest")                                                    \
+	X(ADJACENT, "dense around the sign bit")                                                   \
 	X(ALL_EQUAL, "all equal")                                                                  \
 	X(ALL_ZERO, "all 0")                                                                       \
-	X(ALL_MAX, "all UINT64_MAX")                                                               \
+	X(ALL_MAX, "all the largest")                                                              \
 	X(TWO_KEYS, "two keys")                                                                    \
 	X(FEW_DISTINCT, "few distinct")                                                            \
 	X(RUNS, "random runs")                                                                     \
-	X(ENDS_ONCE, "0 and UINT64_MAX once")                                                      \
-	X(ENDS_MANY, "0 and UINT64_MAX many times")                                                \
+	X(ENDS_ONCE, "0 and the largest once")                                                     \
+	X(ENDS_MANY, "0 and the largest many times")                                               \
 	X(OUTLIERS, "one outlier at each end")                                                     \
 	X(OUTLIER_HIGH, "one outlier above")                                                       \
 	X(STAIRCASE, "gaps that grow exponentially")                                               \
 	X(POWERS, "clusters around powers of two")                                                 \
-	X(WIDE, "differences beyond 2^53")                                                         \
+	X(WIDE, "differences beyond a mantissa")                                                   \
 	X(PAIRS, "pairs k, k+1")
 
 #define TEST_KIND_ENUM(id, name) TEST_##id,
@@ -219,18 +221,31 @@ static inline int test_compare_keys(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The bits of a mantissa: a double's, of 32-bit keys a float's. */
+enum { TEST_MANTISSA = LDB_KEY_BITS == 32 ? 24 : 53 };
+
+static inline ldb_key test_any_key(ldb_rng *rng)
+{
+	return (ldb_key)(ldb_rng_next(rng) >> (64 - LDB_KEY_BITS));
+}
+
+static inline ldb_key test_key_below(ldb_rng *rng, uint64_t bound)
+{
+	return (ldb_key)ldb_rng_below(rng, bound);
+}
+
 static inline ldb_key test_random_key(int kind, ldb_rng *rng, size_t i, size_t n)
 {
-	const ldb_key top = (ldb_key)1 << 63;
+	const ldb_key top = (ldb_key)1 << (LDB_KEY_BITS - 1), at = (ldb_key)i, all = (ldb_key)n;
 	switch (kind) {
 	case TEST_DENSE:
-		return 1000 + i;
+		return 1000 + at;
 	case TEST_DENSE_TOP:
-		return LDB_KEY_MAX - i;
+		return LDB_KEY_MAX - at;
 	case TEST_ADJACENT:
-		return top - n / 2 + i;
+		return top - all / 2 + at;
 	case TEST_ALL_EQUAL:
-		return 0x2a00000007;
+		return (ldb_key)0x2a00000007;
 	case TEST_ALL_ZERO:
 		return 0;
 	case TEST_ALL_MAX:
@@ -238,30 +253,31 @@ static inline ldb_key test_random_key(int kind, ldb_rng *rng, size_t i, size_t n
 	case TEST_TWO_KEYS:
 		return i < n / 3 ? 5 : (top >> 3) + 1;
 	case TEST_FEW_DISTINCT: /* runs of about 40 */
-		return ldb_rng_below(rng, n / 40 + 1) * 1000003 + 17;
+		return test_key_below(rng, n / 40 + 1) * 1000003 + 17;
 	case TEST_ENDS_ONCE:
-		return i == 0 ? 0 : i == n - 1 ? LDB_KEY_MAX : ldb_rng_next(rng);
+		return i == 0 ? 0 : i == n - 1 ? LDB_KEY_MAX : test_any_key(rng);
 	case TEST_ENDS_MANY:
-		return i < n / 3 ? 0 : i < n - n / 3 ? ldb_rng_next(rng) : LDB_KEY_MAX;
+		return i < n / 3 ? 0 : i < n - n / 3 ? test_any_key(rng) : LDB_KEY_MAX;
 	case TEST_OUTLIERS:
-		return i == 0       ? 3
-		       : i == n - 1 ? LDB_KEY_MAX - 4
-				    : ((ldb_key)1 << 40) + ldb_rng_below(rng, 1 << 24);
+		return i == 0 ? 3
+		       : i == n - 1
+			       ? LDB_KEY_MAX - 4
+			       : ((ldb_key)1 << (LDB_KEY_BITS - 24)) + test_key_below(rng, 1 << 24);
 	case TEST_OUTLIER_HIGH:
-		return i == n - 1 ? top + 12345 : ldb_rng_below(rng, (ldb_key)1 << 32);
+		return i == n - 1 ? top + 12345
+				  : test_key_below(rng, (ldb_key)1 << LDB_KEY_BITS / 2);
 	case TEST_POWERS:
-		return ((ldb_key)1 << ldb_rng_below(rng, 64)) + ldb_rng_below(rng, n / 16 + 9) -
-		       (n / 32 + 4);
-	case TEST_WIDE: /* odd numbers; from 2^53 on a double can't tell them from their neighbours
-			 */
+		return ((ldb_key)1 << ldb_rng_below(rng, LDB_KEY_BITS)) +
+		       test_key_below(rng, n / 16 + 9) - (all / 32 + 4);
+	case TEST_WIDE: /* odd numbers; beyond the mantissa they look like their neighbours */
 		return (i % 3 == 0   ? 0
-			: i % 3 == 1 ? (ldb_key)1 << 53
+			: i % 3 == 1 ? (ldb_key)1 << TEST_MANTISSA
 				     : top >> 1) +
-		       2 * (i / 3) + 1;
+		       2 * (at / 3) + 1;
 	case TEST_PAIRS:
-		return ldb_mix64(n + i / 2) + i % 2;
+		return (ldb_key)ldb_mix64(n + i / 2) + at % 2;
 	default:
-		return ldb_rng_next(rng);
+		return test_any_key(rng);
 	}
 }
 
@@ -270,15 +286,16 @@ static inline void test_make_keys(int kind, ldb_key *keys, size_t n)
 {
 	ldb_rng rng;
 	ldb_rng_seed(&rng, (uint64_t)kind * 1000003 + n);
+	const uint64_t step = LDB_KEY_BITS == 32 ? 1 << 14 : 1 << 30;
 	int bits = 0; /* of n */
 	while (n >> bits)
 		bits++;
 	ldb_key previous = 77;
 	for (size_t i = 0; i < n; i++) {
 		if (kind == TEST_RUNS) /* 1 to some 30 equal keys, then a step */
-			previous += ldb_rng_below(&rng, 8) ? 0 : ldb_rng_below(&rng, 1 << 30) + 1;
+			previous += ldb_rng_below(&rng, 8) ? 0 : test_key_below(&rng, step) + 1;
 		else if (kind == TEST_STAIRCASE)
-			previous += (ldb_key)1 << (i * (size_t)(63 - bits) / n);
+			previous += (ldb_key)1 << (i * (size_t)(LDB_KEY_BITS - 1 - bits) / n);
 		else
 			previous = test_random_key(kind, &rng, i, n);
 		keys[i] = previous;

@@ -6,6 +6,8 @@
  *
  *   test_indexes [PATTERN]     PATTERN selects tests by name: 'btree.v4*'
  *
+ * Compiled with LDB_KEY_BITS=32 it is test_indexes32, for the plug-ins of that set.
+ *
  * A check returns false and leaves its finding in the run; only the tests themselves fail. So the
  * checks are testable too: the first tests plant faults in an index and expect each to be found.
  */
@@ -51,14 +53,15 @@ static test_case cases[TEST_KIND_COUNT][SIZE_COUNT][2];
 
 static size_t make_queries(const ldb_key *keys, size_t n, ldb_rng *rng, ldb_key *q)
 {
-	static const ldb_key special[] = {0,
-					  1,
-					  LDB_KEY_MAX,
-					  LDB_KEY_MAX - 1,
-					  (ldb_key)1 << 63,
-					  ((ldb_key)1 << 63) - 1,
-					  ((ldb_key)1 << 53) + 1,
-					  (ldb_key)1 << 32};
+	const ldb_key top = (ldb_key)1 << (LDB_KEY_BITS - 1);
+	const ldb_key special[] = {0,
+				   1,
+				   LDB_KEY_MAX,
+				   LDB_KEY_MAX - 1,
+				   top,
+				   top - 1,
+				   ((ldb_key)1 << TEST_MANTISSA) + 1,
+				   (ldb_key)1 << LDB_KEY_BITS / 2};
 	size_t count = 0;
 	const size_t asked = n < SAMPLED_KEYS ? n : SAMPLED_KEYS;
 	for (size_t i = 0; i < asked; i++) {
@@ -68,14 +71,14 @@ static size_t make_queries(const ldb_key *keys, size_t n, ldb_rng *rng, ldb_key 
 						: ldb_rng_below(rng, n);
 		ldb_key next = keys[k + 1 < n ? k + 1 : k];
 		q[count++] = keys[k];
-		q[count++] = keys[k] - 1; /* 0 wraps to UINT64_MAX, which is welcome too */
+		q[count++] = keys[k] - 1; /* 0 wraps to LDB_KEY_MAX, which is welcome too */
 		q[count++] = keys[k] + 1;
 		q[count++] = keys[k] + (next - keys[k]) / 2;
 	}
 	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
 		q[count++] = special[i];
 	for (size_t i = 0; i < 64; i++) /* random in all magnitudes */
-		q[count++] = ldb_rng_next(rng) >> ldb_rng_below(rng, 64);
+		q[count++] = test_any_key(rng) >> ldb_rng_below(rng, LDB_KEY_BITS);
 	for (size_t i = count; i > 1; i--) { /* shuffled, so that batches mix all kinds */
 		size_t other = ldb_rng_below(rng, i);
 		ldb_key swap = q[i - 1];
@@ -525,8 +528,8 @@ static void test_guard_before(void **state)
 		test_guarded_seal(&keys);
 		ldb_val lower_bound[256], get[256];
 		for (size_t i = 0; i < 256; i++) {
-			ldb_key k = n ? ((ldb_key *)keys.data)[i * n / 256] : i;
-			q[i] = k + i % 3 - 1;
+			ldb_key k = n ? ((ldb_key *)keys.data)[i * n / 256] : (ldb_key)i;
+			q[i] = k + (ldb_key)(i % 3) - 1;
 			lower_bound[i] = test_lower_bound(keys.data, n, q[i]);
 			get[i] = test_get(keys.data, n, q[i]);
 		}
@@ -591,7 +594,7 @@ enum {
 	LAST_OF_RUN,   /* the last of equal keys */
 	N_FOR_NONE,    /* beyond the largest key: n */
 	SIGNED,        /* compares as signed numbers */
-	BY_DOUBLE,     /* compares as doubles */
+	COARSE,        /* compares as doubles, keys of 32 bits as floats */
 	BROKEN_CHAIN,  /* chase forgets the answer before */
 	LOST_CARRY,    /* chase starts at 0 */
 	SHORT_TAIL,    /* a batch leaves out what is not a multiple of 4 */
@@ -618,9 +621,11 @@ typedef struct {
 
 static bool liar_less(ldb_key a, ldb_key b)
 {
-	return planted == SIGNED      ? (int64_t)a < (int64_t)b
-	       : planted == BY_DOUBLE ? (double)a < (double)b
-				      : a < b;
+	const ldb_key sign = (ldb_key)1 << (LDB_KEY_BITS - 1);
+	return planted == SIGNED ? (a ^ sign) < (b ^ sign)
+	       : planted == COARSE
+		       ? (LDB_KEY_BITS == 32 ? (float)a < (float)b : (double)a < (double)b)
+		       : a < b;
 }
 
 static size_t liar_rank(const liar *self, ldb_key q)

@@ -240,7 +240,7 @@ static void test_every_setting(void **state)
 			       {"reps", "3"}, {"ops", "1e5"}, {"pass-ms", "2.5"},
 			       {"seed", "18446744073709551615"}, {"timeout", "1.5"},
 			       {"memory", "1e12"}, {"numa", "interleave"}, {"reference", "rmi"},
-			       {"key-bits", "32"}, {"optional", "yes"}, {"experiment", "mine"}));
+			       {"key-bits", "64"}, {"optional", "yes"}, {"experiment", "mine"}));
 	const ldb_experiment *e = plan.experiments;
 	assert_int_equal(e->competitor_count, 2);
 	assert_string_equal(e->competitors[1].params_text,
@@ -264,7 +264,7 @@ static void test_every_setting(void **state)
 	assert_true(ldb_memory_budget(e) == 1000000000000u);
 	assert_string_equal(e->numa, "interleave");
 	assert_int_equal(ldb_reference(e), 1);
-	assert_int_equal(e->key_bits, 32);
+	assert_int_equal(e->key_bits, 64);
 	assert_true(e->optional);
 	assert_string_equal(e->experiment, "mine");
 	ldb_plan_free(&plan);
@@ -399,6 +399,48 @@ static void test_competitors(void **state)
 		assert_int_equal(ldb_reference(plan.experiments), references[i].number);
 		ldb_plan_free(&plan);
 	}
+}
+
+/* Plug-ins of both widths side by side; those for keys of 32 bits need not be built. */
+static void test_key_bits(void **state)
+{
+	(void)state;
+	const int widths[] = {64, 32, 64, 32, 64, 32};
+	ldb_competitor narrow;
+	assert_bad(NULL, SETTINGS(ENOUGH, {"key-bits", "32,16"}), LDB_INVALID, "--key-bits",
+		   "32,16", "");
+	assert_bad(
+		NULL,
+		SETTINGS({"sort", "radix_sort"}, {"dataset", "uniform_sparse"}, {"key-bits", "32"}),
+		LDB_INVALID, "--key-bits 32", "only lookups", "leave it out");
+	assert_bad(NULL, SETTINGS(ENOUGH, {"workload", "mix50"}, {"key-bits", "32,64"}),
+		   LDB_INVALID, "--key-bits 32", "only lookups", "leave it out");
+	assert_bad(NULL, SETTINGS(ENOUGH, {"index", "lipp"}, {"key-bits", "32"}), LDB_INVALID,
+		   "--key-bits 32", "lipp has no build", "make bits32");
+	assert_bad(NULL, SETTINGS(ENOUGH, {"index", "bserch"}, {"key-bits", "32"}), LDB_INVALID,
+		   "--index", "'bserch'", "did you mean bsearch?");
+	if (ldb_competitor_open_for(32, LDB_INDEX, "bsearch", &narrow, NULL) != LDB_OK)
+		skip();
+	ldb_plan plan = make_good(
+		NULL, SETTINGS(ENOUGH, {"index", "rmi,btree,bsearch"}, {"key-bits", "32,64"}));
+	const ldb_experiment *e = plan.experiments;
+	assert_int_equal(e->competitor_count, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(e->competitors[i].key_bits, widths[i]);
+		assert_int_equal(ldb_is_reference(e, i), i == 2 || i == 3); /* btree of each */
+	}
+	assert_int_equal(ldb_reference(e), 2);
+	assert_int_equal(ldb_file_key_bits(e), 0);
+	ldb_plan_free(&plan);
+	plan = make_good(NULL, SETTINGS(ENOUGH, {"index", "rmi,bsearch"}, {"key-bits", "32"}));
+	e = plan.experiments;
+	assert_int_equal(e->competitor_count, 2);
+	assert_int_equal(e->competitors[1].key_bits, 32);
+	assert_int_equal(ldb_reference(e), 1);
+	assert_int_equal(ldb_file_key_bits(e), 32);
+	ldb_plan_free(&plan);
+	assert_bad(NULL, SETTINGS(ENOUGH, {"index", "rmi,rmi"}, {"key-bits", "32,64"}), LDB_INVALID,
+		   "--index", "twice", "once");
 }
 
 /* --- INI files ---------------------------------------------------------------------------------
@@ -890,7 +932,7 @@ static void test_fuzz_settings(void **state)
 		{"experiment", "x"},
 		{"ops", "1e6"},
 		{"timeout", "2.5"},
-		{"key-bits", "32"},
+		{"key-bits", "64"},
 		{"memory", "1e12"},
 		{"optional", "yes"},
 		{"pass-ms", "33"},
@@ -919,14 +961,14 @@ static void test_fuzz_settings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),        cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_sizes_of_files),  cmocka_unit_test(test_every_setting),
-		cmocka_unit_test(test_bad_values),      cmocka_unit_test(test_competitors),
-		cmocka_unit_test(test_sections),        cmocka_unit_test(test_lines),
-		cmocka_unit_test(test_errors_of_files), cmocka_unit_test(test_optional),
-		cmocka_unit_test(test_configs),         cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_stages),          cmocka_unit_test(test_fuzz_files),
-		cmocka_unit_test(test_fuzz_settings),
+		cmocka_unit_test(test_defaults),       cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_sizes_of_files), cmocka_unit_test(test_every_setting),
+		cmocka_unit_test(test_bad_values),     cmocka_unit_test(test_competitors),
+		cmocka_unit_test(test_key_bits),       cmocka_unit_test(test_sections),
+		cmocka_unit_test(test_lines),          cmocka_unit_test(test_errors_of_files),
+		cmocka_unit_test(test_optional),       cmocka_unit_test(test_configs),
+		cmocka_unit_test(test_memory),         cmocka_unit_test(test_stages),
+		cmocka_unit_test(test_fuzz_files),     cmocka_unit_test(test_fuzz_settings),
 	};
 	return cmocka_run_group_tests_name("plan", tests, make_folder, remove_folder);
 }

@@ -139,7 +139,7 @@ static draw draw_queries(const char *workload, const ldb_key *keys, size_t n, ui
 	d.rank = malloc(count * sizeof *d.rank);
 	assert_non_null(d.q);
 	assert_non_null(d.rank);
-	ldb_workload_draw(&d.w, keys, n, seed, d.q, d.rank, count);
+	ldb_workload_draw(&d.w, keys, n, LDB_KEY_MAX, seed, d.q, d.rank, count);
 	return d;
 }
 
@@ -751,11 +751,12 @@ static void test_sets(void **state)
 	assert_int_equal(queries.set_count, 12);
 	ldb_queries_draw(&queries, &data, &none, 1);
 	for (size_t w = 0; w < 2; w++) {
-		const ldb_query_set *plain = ldb_query_find(&queries, &e.workloads[w], true, false);
+		const ldb_query_set *plain =
+			ldb_query_find(&queries, &e.workloads[w], true, false, 64);
 		for (int kind = 0; kind < 4; kind++) {
 			const bool ordered = kind & 1, chained = kind & 2;
 			const ldb_query_set *s =
-				ldb_query_find(&queries, &e.workloads[w], ordered, chained);
+				ldb_query_find(&queries, &e.workloads[w], ordered, chained, 64);
 			assert_non_null(s);
 			assert_int_equal(s->count, 3000); /* ops of the most threads */
 			assert_true((uintptr_t)s->q % 64 == 0);
@@ -771,7 +772,7 @@ static void test_sets(void **state)
 		}
 	}
 	/* Other queries in the next round, the same again for the same seed. */
-	const ldb_query_set *s = ldb_query_find(&queries, &e.workloads[0], true, true);
+	const ldb_query_set *s = ldb_query_find(&queries, &e.workloads[0], true, true, 64);
 	const uint64_t first = s->sum[s->count];
 	ldb_queries_draw(&queries, &data, &none, 2);
 	assert_true(s->sum[s->count] != first);
@@ -792,10 +793,10 @@ static void test_sets_needed(void **state)
 	e.mode_count = 1;       /* independent only */
 	assert_int_equal(ldb_queries_make(&e, &queries, NULL), LDB_OK);
 	assert_int_equal(queries.set_count, 2);
-	assert_non_null(ldb_query_find(&queries, &e.workloads[0], true, false));
-	assert_non_null(ldb_query_find(&queries, NULL, true, false));
-	assert_null(ldb_query_find(&queries, &e.workloads[0], false, false));
-	assert_null(ldb_query_find(&queries, &e.workloads[0], true, true));
+	assert_non_null(ldb_query_find(&queries, &e.workloads[0], true, false, 64));
+	assert_non_null(ldb_query_find(&queries, NULL, true, false, 64));
+	assert_null(ldb_query_find(&queries, &e.workloads[0], false, false, 64));
+	assert_null(ldb_query_find(&queries, &e.workloads[0], true, true, 64));
 	/* Without a number of operations, and with a large one: a million at most. */
 	assert_int_equal(queries.sets[0].count, 1 << 20);
 	assert_true(queries.shared_bytes <= ldb_query_bytes(&e));
@@ -826,6 +827,54 @@ static void test_sets_needed(void **state)
 enum { SEEN_KEY = 1, SEEN_ABOVE = 2, SEEN_BELOW = 4, SEEN_ALL = 7 };
 
 /* Marks the first `count` queries of a set; checks each answer. */
+/* Sets of 32-bit keys ask what those of 64 bits ask, and no key is too wide for them. */
+static void test_narrow_queries(void **state)
+{
+	(void)state;
+	static const char *const workloads[] = {"uniform", "zipf", "absent:90", "lower_bound"};
+	static ldb_key keys[1000];
+	ldb_experiment e = all_kinds(workloads, 4, 3000);
+	ldb_queries queries;
+	const ldb_payload none = {0};
+	e.key_bits = 32 | 64;
+	for (int dense = 0; dense < 2; dense++) { /* up to the largest, or far below */
+		for (size_t i = 0; i < 1000; i++)
+			keys[i] = dense ? 7 + i : i * 4299266 + (i == 999 ? 561 : 0);
+		assert_true(dense || keys[999] == UINT32_MAX);
+		const ldb_dataset data = {.keys = keys, .n = 1000};
+		assert_int_equal(ldb_queries_make(&e, &queries, NULL), LDB_OK);
+		queries.largest = UINT32_MAX;
+		ldb_queries_draw(&queries, &data, &none, 5);
+		ldb_queries_draw_verification(&queries, &data, 0, false);
+		size_t found = 0;
+		for (size_t s = 0; s < queries.set_count; s++) {
+			const ldb_query_set *wide = &queries.sets[s];
+			if (wide->key_bits == 32)
+				continue;
+			const ldb_query_set *narrow = ldb_query_find(
+				&queries, wide->workload, wide->ordered, wide->chained, 32);
+			assert_true(narrow && narrow->key_bits == 32 && !narrow->q);
+			assert_ptr_equal(ldb_query_at(narrow, 5), narrow->q32 + 5);
+			assert_int_equal(narrow->count, wide->count);
+			uint64_t sum = 0;
+			for (size_t i = 0; i < wide->count; i++) {
+				const size_t before = i ? i - 1 : wide->count - 1;
+				uint32_t q = narrow->q32[i];
+				if (narrow->chained)
+					q += (uint32_t)ldb_chain_step(narrow->answer[before]);
+				assert_true(q == asked_key(wide, i));
+				assert_true(narrow->answer[i] ==
+					    naive_answer(&data, q, narrow->ordered));
+				sum += narrow->answer[i] * (2 * (uint64_t)narrow->q32[i] + 1);
+			}
+			assert_true(ldb_query_sum(narrow, 0, narrow->count) == sum);
+			found++;
+		}
+		assert_int_equal(found, queries.set_count / 2);
+		ldb_queries_free(&queries);
+	}
+}
+
 static void mark_seen(const ldb_query_set *s, size_t count, const ldb_dataset *data,
 		      unsigned char *seen, unsigned *edges)
 {
@@ -857,7 +906,7 @@ static void check_exhaustive(const ldb_dataset *data, bool ordered, bool chained
 	ldb_experiment e = all_kinds(workloads, 1, 1);
 	ldb_queries queries;
 	assert_int_equal(ldb_queries_make(&e, &queries, NULL), LDB_OK);
-	const ldb_query_set *s = ldb_query_find(&queries, NULL, ordered, chained);
+	const ldb_query_set *s = ldb_query_find(&queries, NULL, ordered, chained, 64);
 	assert_non_null(s);
 	unsigned char *seen = calloc(data->n, 1);
 	assert_non_null(seen);
@@ -913,7 +962,7 @@ static void test_verification_sample(void **state)
 	assert_true(data.keys && seen);
 	for (size_t i = 0; i < data.n; i++)
 		data.keys[i] = 1000 * i + 5;
-	const ldb_query_set *s = ldb_query_find(&queries, NULL, true, false);
+	const ldb_query_set *s = ldb_query_find(&queries, NULL, true, false, 64);
 	size_t total = ldb_queries_draw_verification(&queries, &data, 0, false);
 	assert_in_range(total, s->count - 4, s->count);
 	unsigned edges = 0;
@@ -1055,6 +1104,7 @@ int main(void)
 		cmocka_unit_test(test_sums_of_passes),
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_sets_needed),
+		cmocka_unit_test(test_narrow_queries),
 		cmocka_unit_test(test_verification_is_exhaustive),
 		cmocka_unit_test(test_verification_sample),
 		cmocka_unit_test(test_payload),

@@ -89,7 +89,7 @@ static inline void prefetch(const art *self, unsigned kind, art_ref ref, ldb_key
 {
 	static const unsigned char bits[] = {31, ART_NODE4_BITS, ART_NODE16_BITS, ART_NODE48_BITS,
 					     ART_NODE256_BITS};
-	static const unsigned short stride[] = {8, 20, 80, 256, 1024};
+	static const unsigned short stride[] = {sizeof(ldb_key), 20, 80, 256, 1024};
 	static const unsigned char per_three[] = {0, 4, 0, 0, 0}, per_byte[] = {0, 0, 0, 0, 4};
 	const unsigned level = ref >> bits[kind] & 7;
 	const size_t place = ref & ((1u << bits[kind]) - 1);
@@ -307,7 +307,8 @@ static ldb_status validate_node(walk *w, art_ref ref, unsigned levels)
 		return status;
 	if (count < least_children[type])
 		return broken(w, "art: too few children for the node's type", ref);
-	if (level < 7 && (self->keys[first] ^ self->keys[w->next - 1]) >> 8 * (level + 1))
+	if (level + 1 < ART_LEVELS &&
+	    (self->keys[first] ^ self->keys[w->next - 1]) >> 8 * (level + 1))
 		return broken(w, "art: keys below a node differ above its level", ref);
 	return LDB_OK;
 }

@@ -2,9 +2,9 @@
  * The adaptive radix tree: nodes, references to them, and the descent.
  *
  * After Leis, Kemper, Neumann: The Adaptive Radix Tree: ARTful Indexing for Main-Memory Databases,
- * ICDE 2013 (section III: node types, path compression, lazy expansion; here keys are 64-bit
- * integers whose bytes are taken from the most significant one on). What is different is told where
- * it is: leaves, references and levels, cache lines.
+ * ICDE 2013 (section III: node types, path compression, lazy expansion; here keys are integers of
+ * 64 or 32 bits whose bytes are taken from the most significant one on). What is different is told
+ * where it is: leaves, references and levels, cache lines.
  */
 #ifndef ART_H
 #define ART_H
@@ -43,7 +43,7 @@ typedef uint32_t art_ref;
 #define ART_EMPTY UINT32_MAX /* no child; no key has this rank */
 #define ART_MAX_KEYS ((size_t)ART_LEAF - 1)
 
-enum { ART_NODE4, ART_NODE16, ART_NODE48, ART_NODE256, ART_TYPES, ART_LEVELS = 8 };
+enum { ART_NODE4, ART_NODE16, ART_NODE48, ART_NODE256, ART_TYPES, ART_LEVELS = sizeof(ldb_key) };
 enum { ART_NODE4_BITS = 27, ART_NODE16_BITS = 26, ART_NODE48_BITS = 25, ART_NODE256_BITS = 25 };
 #define ART_TAG4 ((art_ref)1 << 30)
 #define ART_TAG16 ((art_ref)1 << 29)

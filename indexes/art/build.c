@@ -4,7 +4,7 @@
  *
  * The tree follows from the first byte in which each key differs from the next. Say it is on level
  * d. Then the two keys part at a node on level d, and all nodes that are open on lower levels end
- * with the first of the two. There is at most one open node for each of the 8 levels. (The same
+ * with the first of the two. There is at most one open node for each level. (The same
  * idea, one bit at a time, builds Patricia trees and Cartesian trees in linear time.)
  */
 #include <stdbool.h>

@@ -21,6 +21,7 @@
 #include "ldb/window.h"
 
 enum { SEARCH_BRANCHY, SEARCH_BRANCHLESS, SEARCH_PREFETCH };
+enum { LINE = LDB_LINE_KEYS };
 enum { PARAM_SEARCH };
 static const ldb_param params[] = {
 	{"search", "how a single query is searched", .def = SEARCH_PREFETCH,
@@ -55,21 +56,21 @@ static inline ldb_val branchy_find(const sorted_keys *self, ldb_key q)
 	return answer(self, ldb_search_binary(self->keys, 0, self->n, q));
 }
 
-/* The eight keys in which a search ends that has come down to at most eight from base on. Keys
- * before base are < q and keys after those few are not, so at the array's end the block may slide
- * back. Needs n >= 8. */
+/* The keys, as many as a cache line has, in which a search ends that has come down to at most so
+ * many from base on. Keys before base are < q and keys after those few are not, so at the array's
+ * end the block may slide back. Needs n >= LINE. */
 static inline const ldb_key *last_block(const sorted_keys *self, const ldb_key *base)
 {
-	const ldb_key *last = self->keys + (self->n - 8);
+	const ldb_key *last = self->keys + (self->n - LINE);
 	return base < last ? base : last;
 }
 
-/* Rank of q, when it is known to lie in base[0..left] and left <= 8. */
+/* Rank of q, when it is known to lie in base[0..left] and left <= LINE. */
 static inline size_t finish(const sorted_keys *self, const ldb_key *base, size_t left, ldb_key q)
 {
-	if (self->n >= 8) {
+	if (self->n >= LINE) {
 		const ldb_key *block = last_block(self, base);
-		return (size_t)(block - self->keys) + ldb_count_less8(block, q);
+		return (size_t)(block - self->keys) + ldb_count_less_line(block, q);
 	}
 	size_t rank = (size_t)(base - self->keys);
 	for (size_t i = 0; i < left; i++)
@@ -81,7 +82,7 @@ static inline ldb_val branchless_find(const sorted_keys *self, ldb_key q)
 {
 	const ldb_key *base = self->keys;
 	size_t left = self->n;
-	while (left > 8) {
+	while (left > LINE) {
 		size_t half = left / 2;
 		base = halve(base, half, q);
 		left -= half;
@@ -93,7 +94,7 @@ static inline ldb_val prefetch_find(const sorted_keys *self, ldb_key q)
 {
 	const ldb_key *base = self->keys;
 	size_t left = self->n;
-	while (left > 8) {
+	while (left > LINE) {
 		size_t half = left / 2, next = (left - half) / 2; /* next >= 2 */
 		__builtin_prefetch(base + next - 1);
 		__builtin_prefetch(base + half + next - 1);

@@ -38,7 +38,7 @@ static inline ldb_val btree_find(const btree *self, ldb_key q)
 {
 	const node *leaf = find_leaf(self, q);
 	fetch_words(leaf);
-	const unsigned slot = count_less(leaf->key, q);
+	const unsigned slot = ldb_count_less16(leaf->key, q);
 	if (__builtin_expect(slot < FANOUT && leaf->word[slot] != UNUSED, 1))
 		return leaf->word[slot];
 	return find_beyond(self, q);
@@ -58,14 +58,13 @@ static inline void find_group(const btree *self, const ldb_key *q, size_t count,
 		const bool above_leaves = level + 1 == self->levels;
 		for (size_t i = 0; i < count; i++) {
 			at[i] = child_for(at[i], q[i]);
-			__builtin_prefetch(at[i]->key);
-			__builtin_prefetch(at[i]->key + 8);
+			fetch_keys(at[i]);
 			if (!above_leaves)
 				fetch_words(at[i]);
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
-		slot[i] = count_less(at[i]->key, q[i]);
+		slot[i] = ldb_count_less16(at[i]->key, q[i]);
 		__builtin_prefetch(&at[i]->word[slot[i] % FANOUT]);
 	}
 	for (size_t i = 0; i < count; i++) {

@@ -1,19 +1,19 @@
 /*
  * The B+-tree: its nodes, where they come from, and the descent.
  *
- * All nodes have the same form: 16 keys, two cache lines that are compared in full (no branch, no
- * dependent load; two lines side by side cost one latency), and 16 words in two more, of which a
- * query touches one. In a leaf a word is the key's value, in an inner node the child's address.
- * Unused slots stand at the end; they hold the key UINT64_MAX, which is less than no query, and the
- * word UNUSED, which is neither a value nor an address. So a node needs no count, and all that
- * changes nodes is the same for leaves and inner nodes.
+ * All nodes have the same form: 16 keys, two cache lines (one with keys of 32 bits) that are
+ * compared in full (no branch, no dependent load; two lines side by side cost one latency), and 16
+ * words in two more, of which a query touches one. In a leaf a word is the key's value, in an inner
+ * node the child's address. Unused slots stand at the end; they hold the key LDB_KEY_MAX, which is
+ * less than no query, and the word UNUSED, which is neither a value nor an address. So a node needs
+ * no count, and all that changes nodes is the same for leaves and inner nodes.
  *
  * Key i of an inner node is a bound: all keys below child i are <= it, all below child i+1 are
  * greater (or equal, where a bulk load has equal keys). So the first bound >= q leads to the leaf
  * where q is or belongs. The last bound of a node is the one that leads to it, on the right edge of
- * the tree UINT64_MAX: there is such a bound for every q. A bulk load makes bounds the largest keys
- * themselves, and then the lower bound of q is in that leaf. After updates it may be the first key
- * of the next leaf.
+ * the tree LDB_KEY_MAX: there is such a bound for every q. A bulk load makes bounds the largest
+ * keys themselves, and then the lower bound of q is in that leaf. After updates it may be the first
+ * key of the next leaf.
  */
 #ifndef BTREE_H
 #define BTREE_H
@@ -37,7 +37,7 @@ typedef struct {
 	uint64_t word[FANOUT];
 } node;
 
-_Static_assert(sizeof(node) == 4 * 64, "whole cache lines");
+_Static_assert(sizeof(node) % 64 == 0, "whole cache lines");
 
 /* Nodes are taken from ever larger chunks, which are kept until the tree is destroyed. */
 typedef struct chunk {
@@ -66,15 +66,10 @@ typedef struct {
 	unsigned slot[MAX_LEVELS];
 } path;
 
-static inline unsigned count_less(const ldb_key *keys, ldb_key q)
-{
-	return ldb_count_less8(keys, q) + ldb_count_less8(keys + 8, q);
-}
-
 /* How many slots are used. */
 static inline unsigned node_count(const node *of)
 {
-	return count_less(of->word, UNUSED);
+	return ldb_count_less16_64(of->word, UNUSED);
 }
 
 static inline node *child_at(const node *inner, unsigned slot)
@@ -84,7 +79,7 @@ static inline node *child_at(const node *inner, unsigned slot)
 
 static inline node *child_for(const node *inner, ldb_key q)
 {
-	return child_at(inner, count_less(inner->key, q));
+	return child_at(inner, ldb_count_less16(inner->key, q));
 }
 
 /* A node's words are fetched beside its keys, before it is known which is needed. */
@@ -94,10 +89,15 @@ static inline void fetch_words(const node *of)
 	__builtin_prefetch(of->word + 8);
 }
 
+static inline void fetch_keys(const node *of)
+{
+	for (unsigned k = 0; k < FANOUT; k += LDB_LINE_KEYS)
+		__builtin_prefetch(of->key + k);
+}
+
 static inline void fetch_node(const node *of)
 {
-	__builtin_prefetch(of->key);
-	__builtin_prefetch(of->key + 8);
+	fetch_keys(of);
 	fetch_words(of);
 }
 
@@ -118,7 +118,7 @@ static inline node *find_path(const btree *self, ldb_key q, path *way)
 	for (uint32_t level = 0; level < self->levels; level++) {
 		fetch_words(at);
 		way->at[level] = at;
-		way->slot[level] = count_less(at->key, q);
+		way->slot[level] = ldb_count_less16(at->key, q);
 		at = child_at(at, way->slot[level]);
 	}
 	return at;

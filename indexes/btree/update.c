@@ -29,6 +29,21 @@ static inline void shift_down(uint64_t *slots, unsigned from)
 	memmove(slots + from, slots + from + 1, (FANOUT - 1 - from) * sizeof *slots);
 }
 
+#if LDB_KEY_BITS == 64
+#define shift_keys_up shift_up
+#define shift_keys_down shift_down
+#else
+static inline void shift_keys_up(ldb_key *keys, unsigned from)
+{
+	memmove(keys + from + 1, keys + from, (FANOUT - 1 - from) * sizeof *keys);
+}
+
+static inline void shift_keys_down(ldb_key *keys, unsigned from)
+{
+	memmove(keys + from, keys + from + 1, (FANOUT - 1 - from) * sizeof *keys);
+}
+#endif
+
 static inline bool is_full(const node *of)
 {
 	return of->word[FANOUT - 1] != UNUSED;
@@ -36,7 +51,7 @@ static inline bool is_full(const node *of)
 
 static inline void node_insert(node *into, unsigned slot, ldb_key key, uint64_t word)
 {
-	shift_up(into->key, slot);
+	shift_keys_up(into->key, slot);
 	shift_up(into->word, slot);
 	into->key[slot] = key;
 	into->word[slot] = word;
@@ -44,7 +59,7 @@ static inline void node_insert(node *into, unsigned slot, ldb_key key, uint64_t 
 
 static inline void node_remove(node *from, unsigned slot)
 {
-	shift_down(from->key, slot);
+	shift_keys_down(from->key, slot);
 	shift_down(from->word, slot);
 	from->key[FANOUT - 1] = LDB_KEY_MAX;
 	from->word[FANOUT - 1] = UNUSED;
@@ -159,7 +174,7 @@ static inline bool put(btree *self, ldb_key key, ldb_val value)
 	path way;
 	node *leaf = find_path(self, key, &way);
 	fetch_words(leaf);
-	const unsigned slot = count_less(leaf->key, key);
+	const unsigned slot = ldb_count_less16(leaf->key, key);
 	if (slot < FANOUT && leaf->key[slot] == key && leaf->word[slot] != UNUSED) {
 		leaf->word[slot] = value;
 		return true;
@@ -222,7 +237,7 @@ static inline void erase(btree *self, ldb_key key)
 	path way;
 	node *leaf = find_path(self, key, &way);
 	fetch_words(leaf);
-	const unsigned slot = count_less(leaf->key, key);
+	const unsigned slot = ldb_count_less16(leaf->key, key);
 	if (slot == FANOUT || leaf->key[slot] != key || leaf->word[slot] == UNUSED)
 		return;
 	node_remove(leaf, slot);
@@ -238,7 +253,7 @@ static inline ldb_val get(const btree *self, ldb_key key)
 {
 	const node *leaf = find_leaf(self, key);
 	fetch_words(leaf);
-	const unsigned slot = count_less(leaf->key, key);
+	const unsigned slot = ldb_count_less16(leaf->key, key);
 	return slot < FANOUT && leaf->key[slot] == key ? leaf->word[slot] : LDB_NONE;
 }
 
@@ -258,7 +273,7 @@ static ldb_val scan(const btree *self, ldb_key key, uint32_t length)
 	path way;
 	ldb_val sum = 0;
 	const node *leaf = find_path(self, key, &way);
-	unsigned slot = count_less(leaf->key, key);
+	unsigned slot = ldb_count_less16(leaf->key, key);
 	for (unsigned d = 1; d < DISTANCE && self->levels && d * FANOUT < length + slot; d++)
 		fetch_later_leaf(self, &way, d);
 	for (; leaf && length > 0; leaf = next_leaf(self, &way), slot = 0) {

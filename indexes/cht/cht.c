@@ -119,17 +119,17 @@ static void restrict_to(ldb_cht_estimate *all, unsigned bits, size_t max_error)
 
 /*
  * Builds with the cheapest setting by estimate that takes a tenth of the keys' size: 4 bytes for 5
- * keys. Where that takes more than estimated, it is given up for the next. What it took counts as
- * tuning.
+ * keys, or for 10 of 32 bits. Where that takes more than estimated, it is given up for the next.
+ * What it took counts as tuning.
  */
 static ldb_cht_result build_tuned(cht *index, unsigned bits)
 {
-	const size_t n = index->tree.n;
+	const size_t n = index->tree.n, most = n / (10 * sizeof(uint32_t) / sizeof(ldb_key));
 	const ldb_cht_task task = {.keys = index->keys,
 				   .stride = 1,
-				   .narrow = 8,
+				   .narrow = LDB_LINE_KEYS,
 				   .fixed = 1. / 3,
-				   .most = n / 5 > 256 ? n / 5 : 256};
+				   .most = most > 256 ? most : 256};
 	const uint64_t start_ns = ldb_now_ns();
 	ldb_cht_estimate all;
 	ldb_cht_estimate_all(&index->tree, &task, &all);

@@ -7,7 +7,8 @@
  * branchless descent with prefetch, the fastest search of their study for larger n.
  *
  * Slot 8k begins a cache line of eight keys, and they are the eight great-grandchildren of slot k.
- * So one prefetch, three levels ahead, brings whatever the search will need there.
+ * So one prefetch, three levels ahead, brings whatever the search will need there. (With keys of 32
+ * bits slot 16k does, and it is four levels.)
  *
  * A rank needs no table. The tree has `full` levels without gaps, together 2^full - 1 keys, and
  * below them the `bottom` keys of the last level, pushed to the left. After `full` steps the query
@@ -22,7 +23,7 @@
  * Cache lines per query: one per level, log2 n in all, the first 17 of them in a 1 MiB cache. At
  * 10M keys that leaves 7 of 24, of which prefetching overlaps three.
  *
- * lookup_batch is a pipeline of stages, three levels each. At any time there is one group of 16
+ * lookup_batch is a pipeline of stages, AHEAD levels each. At any time there is one group of 16
  * queries in each stage, and a round moves each group on by a stage. What a query reads in a stage
  * was asked for in the stage before, so a whole round ago, and the misses of the lower stages
  * overlap with work in the upper ones.
@@ -33,9 +34,9 @@
 #include "ldb/loops.h"
 
 enum {
-	LINE = 8,   /* keys in a cache line */
-	AHEAD = 3,  /* levels between a slot and the line that holds all below it: log2 LINE */
-	GROUP = 16, /* queries that move together */
+	LINE = LDB_LINE_KEYS,
+	AHEAD = LINE == 8 ? 3 : 4, /* levels from a slot to the line of all below it: log2 LINE */
+	GROUP = 16,                /* queries that move together */
 	MAX_STAGES = 64 / AHEAD,
 };
 
@@ -70,7 +71,7 @@ static inline size_t enter(const eytzinger *self, ldb_key q)
 	return k;
 }
 
-/* A stage: three levels down, each step prefetching what the same step of the next stage reads. */
+/* A stage: AHEAD levels down, each step prefetching what the same step of the next stage reads. */
 static inline size_t descend(const eytzinger *self, size_t k, ldb_key q)
 {
 	for (unsigned s = 0; s < AHEAD; s++) {

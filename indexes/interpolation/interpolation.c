@@ -43,11 +43,11 @@ static const ldb_param params[] = {
 };
 
 enum {
-	BLOCK = 8,      /* keys that a probe looks at */
-	PIVOTS = 5,     /* remembered keys */
-	SMALL = 64,     /* fewer keys are searched by halving alone */
-	NARROW = 1024,  /* so few are halved where they are, without starting anew */
-	STEPS_MOST = 8, /* that are chosen */
+	BLOCK = LDB_LINE_KEYS, /* keys that a probe looks at */
+	PIVOTS = 5,            /* remembered keys */
+	SMALL = 64,            /* fewer keys are searched by halving alone */
+	NARROW = 1024,         /* so few are halved where they are, without starting anew */
+	STEPS_MOST = 8,        /* that are chosen */
 	SAMPLES = 256,
 };
 
@@ -108,7 +108,7 @@ static inline size_t estimate(const bracket *b)
 	return b->left + (x >= 0 && x <= width ? (size_t)(int64_t)x : (b->right - b->left) / 2);
 }
 
-/* The eight keys around a rank; n >= BLOCK. */
+/* The keys around a rank; n >= BLOCK. */
 static inline size_t block_of(const interpolation *self, size_t rank)
 {
 	const size_t from = rank > BLOCK / 2 ? rank - BLOCK / 2 : 0, last = self->n - BLOCK;
@@ -120,7 +120,7 @@ static inline size_t block_of(const interpolation *self, size_t rank)
 static inline bool probe(const interpolation *self, ldb_key q, size_t block, bracket *b)
 {
 	const ldb_key *keys = self->keys + block;
-	const unsigned less = ldb_count_less8(keys, q);
+	const unsigned less = ldb_count_less_line(keys, q);
 	if (less == 0) {
 		b->third = b->right, b->y_third = b->y_right;
 		b->right = block, b->y_right = distance(keys[0], q);
@@ -189,12 +189,12 @@ static inline size_t probe_group(const interpolation *self, const ldb_key *q, br
 }
 
 /* The searches still open after all probes: by halving, in lock step over all keys, each step
- * fetching the next. n >= 16. */
+ * fetching the next. n >= LDB_NARROW. */
 static inline void halve_group(const interpolation *self, const ldb_key *q,
 			       const unsigned char *open, size_t count, ldb_val *out)
 {
 	size_t lo[LDB_GROUP] = {0}, length = self->n;
-	while (length > 16) {
+	while (length > LDB_NARROW) {
 		const size_t half = length / 2;
 		length -= half;
 		for (size_t k = 0; k < count; k++) {

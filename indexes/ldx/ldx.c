@@ -175,8 +175,9 @@ __attribute__((noinline)) static void answer_late(const ldx *self, uint32_t late
 	for (; late; late &= late - 1) {
 		const size_t i = (size_t)__builtin_ctz(late), left = self->n - out[i];
 		const bool inside = ldx_is_inside(self, q[i]);
-		const unsigned c =
-			inside && left >= LDX_LINE ? ldb_count_less8(self->keys + out[i], q[i]) : 8;
+		const unsigned c = inside && left >= LDX_LINE
+					   ? ldb_count_less_line(self->keys + out[i], q[i])
+					   : LDX_LINE;
 		if (c < LDX_LINE) {
 			out[i] += c;
 		} else if (!inside) {
@@ -251,7 +252,10 @@ static const ldb_param params_table[] = {
 	 .def = 10,
 	 .min = 1,
 	 .max = 100},
-	{.name = "chunk", .help = "keys compared at the end", .def = 0, .choices = "auto|8|16"},
+	{.name = "chunk",
+	 .help = "keys compared at the end: a cache line, or two",
+	 .def = 0,
+	 .choices = LDB_KEY_BITS == 32 ? "auto|16|32" : "auto|8|16"},
 	{.name = "separator", .help = "bits of one in a node", .def = 0, .choices = "auto|16|32"},
 	{.name = "build_threads",
 	 .help = "threads that build together",
@@ -329,12 +333,12 @@ static ldb_status ldx_validate(const void *self, ldb_error *err)
 		if (answer(index, keys[i]) != i || answer(index, below) != i)
 			return ldb_fail(err, LDB_INVALID, "report it with the dataset",
 					"ldx: a key is not found at its rank",
-					"key %" PRIu64 ", rank %zu", keys[i], i);
+					"key %" PRIu64 ", rank %zu", (uint64_t)keys[i], i);
 	}
 	if (index->n && keys[index->n - 1] < LDB_KEY_MAX && answer(index, LDB_KEY_MAX) != LDB_NONE)
 		return ldb_fail(err, LDB_INVALID, "report it with the dataset",
 				"ldx: a key beyond the last one is found", "key %" PRIu64,
-				LDB_KEY_MAX);
+				(uint64_t)LDB_KEY_MAX);
 	return LDB_OK;
 }
 

@@ -10,7 +10,7 @@
  *   nodes     64 bytes: 30 separators of 16 bits, or 15 of 32, and a link. Separators are such
  *             fractions; compared all at once, they lead to one of 31 (16) chunks of keys, or
  *             of as many nodes below. The number of a bucket is that of its top node.
- *   keys      borrowed. A chunk is one cache line of 8 keys, or two.
+ *   keys      borrowed. A chunk is one cache line of keys, 8 or (of 32 bits) 16, or two.
  *
  *                q
  *                |  segment, then bucket and fraction
@@ -72,7 +72,7 @@
 #include "ldb/window.h"
 
 enum {
-	LDX_LINE = 8,       /* keys of a cache line */
+	LDX_LINE = LDB_LINE_KEYS,
 	LDX_LINES = 2,      /* most lines of a chunk */
 	LDX_LEAST = 64,     /* fewer keys get no tree */
 	LDX_MAX_HEIGHT = 8, /* 16^8 chunks in a bucket */
@@ -176,6 +176,17 @@ static inline __m512i ldx_multiply8(__m512i a, __m512i b, __m512i *low)
 		p11, _mm512_add_epi64(_mm512_srli_epi64(middle, 32), _mm512_srli_epi64(other, 32)));
 }
 
+/* How far eight keys are from the base, modulo 2^LDB_KEY_BITS. */
+static inline __m512i ldx_offset8(const ldb_key *q, ldb_key base)
+{
+#if LDB_KEY_BITS == 32
+	const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)q);
+	return _mm512_cvtepu32_epi64(_mm256_sub_epi32(x, _mm256_set1_epi32((int)base)));
+#else
+	return _mm512_sub_epi64(_mm512_loadu_si512(q), _mm512_set1_epi64((long long)base));
+#endif
+}
+
 /* ldx_predict of eight keys; place = bucket * 2^32 + fraction. */
 static inline __m512i ldx_predict8(const ldx_root *root, __m512i offset)
 {
@@ -199,11 +210,11 @@ static inline uint32_t ldx_predict_group(const ldx *self, const ldb_key *q, size
 {
 	uint32_t outside = 0;
 #ifdef __AVX512F__
-	const __m512i base = _mm512_set1_epi64((long long)self->root.base);
+	const ldb_key base = self->root.base;
 	const __m512i limit = _mm512_set1_epi64((long long)self->root.limit);
 	const __m512i nodes = _mm512_set1_epi64((long long)(uintptr_t)self->nodes);
 	for (size_t i = 0; i < count; i += 8) {
-		const __m512i offset = _mm512_sub_epi64(_mm512_loadu_si512(q + i), base);
+		const __m512i offset = ldx_offset8(q + i, base);
 		outside |= (uint32_t)_mm512_cmpgt_epu64_mask(offset, limit) << i;
 		const __m512i place = ldx_predict8(&self->root, _mm512_min_epu64(offset, limit));
 		const __m512i bytes = _mm512_slli_epi64(_mm512_srli_epi64(place, 32), 6);
@@ -269,7 +280,8 @@ static inline unsigned ldx_count(const ldx_node *node, uint32_t fraction, const 
  * next line, else, where no fraction tells keys apart, anywhere. */
 __attribute__((noinline, cold)) static size_t ldx_go_on(const ldx *self, size_t rank, ldb_key q)
 {
-	const unsigned c = rank + LDX_LINE <= self->n ? ldb_count_less8(self->keys + rank, q) : 8;
+	const unsigned c =
+		rank + LDX_LINE <= self->n ? ldb_count_less_line(self->keys + rank, q) : LDX_LINE;
 	return c < LDX_LINE ? rank + c : ldb_search_window(self->keys, self->n, rank, self->n, q);
 }
 
@@ -285,8 +297,8 @@ __attribute__((noinline, cold)) static ldb_val ldx_find_outside(const ldx *self,
 /* How many keys of a chunk are < q. */
 static inline size_t ldx_count_chunk(const ldb_key *chunk, ldb_key q, const unsigned lines)
 {
-	size_t c = ldb_count_less8(chunk, q);
-	return lines == 1 ? c : c + ldb_count_less8(chunk + LDX_LINE, q);
+	size_t c = ldb_count_less_line(chunk, q);
+	return lines == 1 ? c : c + ldb_count_less_line(chunk + LDX_LINE, q);
 }
 
 /* The rank of q, given a line with only keys < q before it. `lines` is self->chunk_lines, a

@@ -132,7 +132,7 @@ static ldb_status check_level(const pgm *index, size_t l, ldb_error *err)
 	if (s[0].key != index->min)
 		return ldb_fail(err, LDB_INVALID, REMEDY,
 				"pgm: a level does not begin with the first key",
-				"level %zu: %" PRIu64, l, s[0].key);
+				"level %zu: %" PRIu64, l, (uint64_t)s[0].key);
 	if (level->width > 2 * epsilon + 2)
 		return ldb_fail(err, LDB_INVALID, REMEDY, "pgm: windows are wider than epsilon",
 				"level %zu: %zu", l, level->width);

@@ -7,12 +7,13 @@
 #include "tune.h"
 #include "ldb/pgm_build.h"
 
-#define EPSILON_LEAST 15u
+#define EPSILON_LEAST (2u * LDB_LINE_KEYS - 1)
 #define EPSILON_MOST 4095u
 #define BLOCKS 64u
 #define BLOCK_KEYS 8192u
-/* 16 bytes for a segment and less than 1 for its share of the levels above, of 8 for a key. */
-#define KEYS_PER_SEGMENT 22u
+/* Less than one byte more for its share of the levels above: a tenth of so many keys' size. */
+#define SEGMENT_BYTES (sizeof(ldb_pgm_segment) + 1)
+#define KEYS_PER_SEGMENT ((10 * SEGMENT_BYTES + sizeof(ldb_key) - 1) / sizeof(ldb_key))
 
 /* Segments of up to BLOCKS blocks of keys, evenly spread; *seen = how many keys. 0: no memory. */
 static size_t segments_of_sample(const ldb_key *keys, size_t n, uint64_t epsilon, size_t *seen)

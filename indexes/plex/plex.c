@@ -147,10 +147,12 @@ static void plex_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 
 /* --- build ------------------------------------------------------------------------------------ */
 
-/* The layer may take as much as the spline: 16 bytes for a point, so 4 entries. */
+/* The layer may take as much as the spline: 16 bytes for a point, so 4 entries, or half of that
+ * with keys of 32 bits. */
 static size_t entries_budget(const plex *index)
 {
-	return index->spline.point_count * 4 > 256 ? index->spline.point_count * 4 : 256;
+	const size_t entries = index->spline.point_count * sizeof(ldb_spline_point) / 4;
+	return entries > 256 ? entries : 256;
 }
 
 /* Sets the table's range and shift to the cheapest within the budget, and returns the cost. */
@@ -170,7 +172,7 @@ static double plan_table(plex *index)
 				best = cost;
 				index->radix = radix;
 			}
-			radix.shift += radix.shift < 63;
+			radix.shift += radix.shift < LDB_KEY_BITS - 1;
 		}
 	}
 	return best;

@@ -84,12 +84,13 @@ static void rbs_window(const void *self, ldb_key q, size_t *lo, size_t *hi)
 
 /* --- build ------------------------------------------------------------------------------------ */
 
-#define NARROW 8.0 /* keys in a bucket that cost no more than one */
+#define NARROW ((double)LDB_LINE_KEYS) /* keys in a bucket that cost no more than one */
 
-/* Of 8 bytes for a key a tenth is 4 bytes for 5 keys. */
+/* A tenth of the keys' size: an entry for 5 keys, or for 10 of 32 bits. */
 static size_t entries_budget(size_t n)
 {
-	return n / 5 > 64 ? n / 5 : 64;
+	const size_t entries = n / (10 * sizeof(uint32_t) / sizeof(ldb_key));
+	return entries > 64 ? entries : 64;
 }
 
 /* Range and shift for radix_bits, or for the budget where these are 0. */
@@ -132,7 +133,7 @@ static void tune(rbs *index, double trim)
 	}
 	for (unsigned coarser = 1; index->radix_bits == 0 && coarser <= 6; coarser++) {
 		ldb_radix radix = index->radix;
-		radix.shift = radix.shift < 63 ? radix.shift + 1 : 63;
+		radix.shift += radix.shift < LDB_KEY_BITS - 1;
 		const double cost = ldb_radix_cost(&radix, index->keys, 1, n, NARROW);
 		if (cost > 1.01 * best)
 			break;

@@ -99,6 +99,14 @@ static void fit_cubic(rmi_root *root, const sample *s, double span, double leaf_
 	root->c[3] = (m0 + m1 - 2) * (1 - FLAT) * scale / span / span / span;
 }
 
+/* ldb_trim_range of four logarithms, the outer ones of all keys, the inner ones without trimmed. */
+static void trim_logs(const uint64_t logs[4], uint64_t *low, uint64_t *high)
+{
+	const uint64_t margin = (logs[2] - logs[1]) / 8;
+	*low = logs[1] - logs[0] > margin ? logs[1] - margin : logs[0];
+	*high = logs[3] - logs[2] > margin ? logs[2] + margin : logs[3];
+}
+
 /* A line in the logarithms, whose ends are those of the logarithms without outliers. */
 static void fit_loglinear(rmi_root *root, const ldb_key *keys, size_t n, double leaf_count)
 {
@@ -107,7 +115,7 @@ static void fit_loglinear(rmi_root *root, const ldb_key *keys, size_t n, double 
 	root->base -= root->base > 0; /* so that 0 is the logarithm of the first key only */
 	for (size_t i = 0; i < 4; i++)
 		logs[i] = rmi_root_input(root, RMI_LOGLINEAR, keys[ranks[i]]);
-	ldb_trim_range(logs, 1, 4, 1, &low, &high);
+	trim_logs(logs, &low, &high);
 	if (high == low)
 		return;
 	root->c[1] = leaf_count * FIXED_ONE / (double)(int64_t)(high - low);

@@ -4,8 +4,8 @@
  *
  * After Slotin, Algorithms for Modern Hardware (algorithmica.org, 2022), "Static B-Trees", and
  * Groot Koerkamp, Static Search Trees: 40x Faster than Binary Search (curiouscoding.nl, 2024), here
- * for 64-bit keys; children found by arithmetic after Rao and Ross, Cache Conscious Indexing for
- * Decision-Support in Main Memory (VLDB 1999).
+ * for 64-bit keys, too; children found by arithmetic after Rao and Ross, Cache Conscious Indexing
+ * for Decision-Support in Main Memory (VLDB 1999).
  *
  * The sorted keys, cut into blocks of WIDTH, are the leaves. They are the caller's own array, or a
  * padded copy (parameter `leaves`). Above them an inner node has WIDTH separators and WIDTH + 1
@@ -13,13 +13,13 @@
  * compare-and-count over the node, one multiplication and one addition. Answers are ranks, so no
  * values are stored.
  *
- * Separator j is the largest key below child j, or UINT64_MAX where nothing comes after child j.
+ * Separator j is the largest key below child j, or LDB_KEY_MAX where nothing comes after child j.
  * The number of separators < q is then the child that holds the first key >= q itself, duplicates
  * or not, and never a child that does not exist. A query beyond all keys ends in the last leaf and
  * counts all its keys.
  *
- * Cache lines per query, of 8 keys each, where n keys have L = ceil(log(n / WIDTH) / log(WIDTH +
- * 1)) inner levels:
+ * Cache lines per query, of 8 keys each (16 of 32 bits, with nodes of 16 and 32), where n keys have
+ * L = ceil(log(n / WIDTH) / log(WIDTH + 1)) inner levels:
  *
  *   node=8     L + 1, one per level. At 10M keys 8, of which about 3 are outside of a 1 MiB cache:
  *              the leaf (80 MB), and the two lowest inner levels (8.9 and 1.0 MB).
@@ -40,7 +40,8 @@
 #include "ldb/window.h"
 
 enum {
-	GROUP = 16,      /* queries that move together */
+	GROUP = 16, /* queries that move together */
+	LINE = LDB_LINE_KEYS,
 	MAX_LEVELS = 20, /* inner levels: 8 * 9^20 > 2^64 */
 	ANY = 11,        /* fewer levels have read loops of their own: up to 8 * 9^10 keys */
 };
@@ -48,7 +49,8 @@ enum {
 enum { PARAM_NODE, PARAM_LEAVES };
 enum { LEAVES_BORROWED, LEAVES_COPIED };
 static const ldb_param params[] = {
-	{"node", "keys in a node: one cache line, or two", .def = 0, .choices = "8|16"},
+	{"node", "keys in a node: one cache line, or two", .def = 0,
+	 .choices = LDB_KEY_BITS == 32 ? "16|32" : "8|16"},
 	{"leaves", "the caller's sorted keys, or a copy", .def = LEAVES_BORROWED,
 	 .choices = "borrowed|copied"},
 	{0},
@@ -60,7 +62,7 @@ typedef struct {
 	size_t n;
 	size_t last_leaf;    /* the last WIDTH keys of the leaves begin here */
 	const ldb_key *keys; /* borrowed */
-	unsigned width;      /* 8 or 16 */
+	unsigned width;      /* keys in a node: LINE or twice that */
 	ldb_key *inners;     /* level by level, the root first */
 	size_t inner_bytes;
 	ldb_key *copy; /* the leaves when they are not `keys`; else NULL */
@@ -73,8 +75,8 @@ typedef struct {
 /* How many of the `width` keys at p are < q. */
 FORCE_INLINE size_t count_less(const ldb_key *p, ldb_key q, unsigned width)
 {
-	size_t count = ldb_count_less8(p, q);
-	return width == 8 ? count : count + ldb_count_less8(p + 8, q);
+	size_t count = ldb_count_less_line(p, q);
+	return width == LINE ? count : count + ldb_count_less_line(p + LINE, q);
 }
 
 /* The child of node k to which q descends. */
@@ -113,8 +115,8 @@ FORCE_INLINE void descend(const splustree *self, size_t level, const ldb_key *q,
 	for (size_t i = 0; i < count; i++) {
 		to[i] = child(here, from[i], q[i], width);
 		ldb_prefetch_key(below, to[i] * width);
-		if (width > 8)
-			ldb_prefetch_key(below, to[i] * width + 8);
+		if (width > LINE)
+			ldb_prefetch_key(below, to[i] * width + LINE);
 	}
 }
 
@@ -159,58 +161,58 @@ FORCE_INLINE void find_batch(const splustree *self, const ldb_key *q, size_t n, 
  * instructions that the processor's window holds several, and overlaps them. The pipeline does its
  * own overlapping and gains nothing by it.
  */
-#define EMIT(width, levels)                                                                        \
-	typedef splustree node##width##_##levels;                                                  \
-	static inline ldb_val node##width##_##levels##_find(const splustree *self, ldb_key q)      \
+#define EMIT(lines, levels)                                                                        \
+	typedef splustree node##lines##_##levels;                                                  \
+	static inline ldb_val node##lines##_##levels##_find(const splustree *self, ldb_key q)      \
 	{                                                                                          \
-		return find(self, q, width, levels);                                               \
+		return find(self, q, LINE * lines, levels);                                        \
 	}                                                                                          \
-	LDB_INDEX_LOOPS(node##width##_##levels, node##width##_##levels##_find)
-#define FOR_ALL_LEVELS(X, width)                                                                   \
-	X(width, 0)                                                                                \
-	X(width, 1)                                                                                \
-	X(width, 2)                                                                                \
-	X(width, 3)                                                                                \
-	X(width, 4)                                                                                \
-	X(width, 5)                                                                                \
-	X(width, 6)                                                                                \
-	X(width, 7)                                                                                \
-	X(width, 8)                                                                                \
-	X(width, 9)                                                                                \
-	X(width, 10)                                                                               \
-	X(width, ANY)
-FOR_ALL_LEVELS(EMIT, 8)
-FOR_ALL_LEVELS(EMIT, 16)
+	LDB_INDEX_LOOPS(node##lines##_##levels, node##lines##_##levels##_find)
+#define FOR_ALL_LEVELS(X, lines)                                                                   \
+	X(lines, 0)                                                                                \
+	X(lines, 1)                                                                                \
+	X(lines, 2)                                                                                \
+	X(lines, 3)                                                                                \
+	X(lines, 4)                                                                                \
+	X(lines, 5)                                                                                \
+	X(lines, 6)                                                                                \
+	X(lines, 7)                                                                                \
+	X(lines, 8)                                                                                \
+	X(lines, 9)                                                                                \
+	X(lines, 10)                                                                               \
+	X(lines, ANY)
+FOR_ALL_LEVELS(EMIT, 1)
+FOR_ALL_LEVELS(EMIT, 2)
 
 typedef void lookup_loop(const void *self, const ldb_key *q, size_t n, ldb_val *out);
 typedef void chase_loop(const void *self, const ldb_key *q, size_t n, ldb_val carry, ldb_val *out);
 
-#define LOOKUP(width, levels) node##width##_##levels##_lookup,
-#define CHASE(width, levels) node##width##_##levels##_chase,
-static lookup_loop *const lookups[2][ANY + 1] = {{FOR_ALL_LEVELS(LOOKUP, 8)},
-						 {FOR_ALL_LEVELS(LOOKUP, 16)}};
-static chase_loop *const chases[2][ANY + 1] = {{FOR_ALL_LEVELS(CHASE, 8)},
-					       {FOR_ALL_LEVELS(CHASE, 16)}};
+#define LOOKUP(lines, levels) node##lines##_##levels##_lookup,
+#define CHASE(lines, levels) node##lines##_##levels##_chase,
+static lookup_loop *const lookups[2][ANY + 1] = {{FOR_ALL_LEVELS(LOOKUP, 1)},
+						 {FOR_ALL_LEVELS(LOOKUP, 2)}};
+static chase_loop *const chases[2][ANY + 1] = {{FOR_ALL_LEVELS(CHASE, 1)},
+					       {FOR_ALL_LEVELS(CHASE, 2)}};
 
 static void splustree_lookup(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
 	const splustree *tree = self;
-	lookups[tree->width == 16][tree->levels < ANY ? tree->levels : ANY](self, q, n, out);
+	lookups[tree->width > LINE][tree->levels < ANY ? tree->levels : ANY](self, q, n, out);
 }
 
 static void splustree_chase(const void *self, const ldb_key *q, size_t n, ldb_val carry,
 			    ldb_val *out)
 {
 	const splustree *tree = self;
-	chases[tree->width == 16][tree->levels < ANY ? tree->levels : ANY](self, q, n, carry, out);
+	chases[tree->width > LINE][tree->levels < ANY ? tree->levels : ANY](self, q, n, carry, out);
 }
 
 static void splustree_lookup_batch(const void *self, const ldb_key *q, size_t n, ldb_val *out)
 {
-	if (((const splustree *)self)->width == 8)
-		find_batch(self, q, n, out, 8);
+	if (((const splustree *)self)->width == LINE)
+		find_batch(self, q, n, out, LINE);
 	else
-		find_batch(self, q, n, out, 16);
+		find_batch(self, q, n, out, 2 * LINE);
 }
 
 /* --- build ------------------------------------------------------------------------------------ */
@@ -281,7 +283,8 @@ static ldb_status splustree_build(void **self, const ldb_key *keys, size_t n, co
 	splustree *tree = ldb_alloc(sizeof *tree);
 	if (!tree)
 		return ldb_fail_oom(err, "splustree", sizeof *tree);
-	*tree = (splustree){.keys = keys, .n = n, .width = values[PARAM_NODE] > 0 ? 16 : 8};
+	*tree = (splustree){
+		.keys = keys, .n = n, .width = values[PARAM_NODE] > 0 ? 2 * LINE : LINE};
 	lay_out(tree, nodes);
 	/* A block must not reach over the end of the caller's array. */
 	if ((int)values[PARAM_LEAVES] == LEAVES_COPIED || n < tree->width)
@@ -339,7 +342,7 @@ static ldb_status splustree_validate(const void *self, ldb_error *err)
 {
 	const splustree *tree = self;
 	const size_t fanout = tree->width + 1;
-	if (tree->levels > MAX_LEVELS || (tree->width != 8 && tree->width != 16))
+	if (tree->levels > MAX_LEVELS || (tree->width != LINE && tree->width != 2 * LINE))
 		return broken(err, "splustree: number of levels", tree->levels);
 	ldb_status status = validate_leaves(tree, err);
 	const ldb_key *end = tree->inners + tree->inner_bytes / sizeof(ldb_key);

@@ -47,7 +47,7 @@ typedef struct {
 static inline uint64_t ldb_cht_spread(const ldb_cht *self, ldb_key q)
 {
 	q = q < self->top ? q : self->top;
-	return (q > self->base ? q - self->base : 0) << self->lead;
+	return (uint64_t)(q > self->base ? q - self->base : 0) << self->lead;
 }
 
 /* The part of a node that x belongs to; x shifted by the bits that lead to the node. */
@@ -427,7 +427,7 @@ static inline void ldb_cht_groups(const ldb_cht *self, const ldb_cht_task *task,
 			continue;
 		}
 		prefix.shift = shift - self->lead;
-		if (prefix.shift > 63)
+		if (prefix.shift >= LDB_KEY_BITS)
 			lo = 0, hi = self->n;
 		else if (lo > 0 || hi < self->n)
 			ldb_radix_group(&prefix, task->keys, task->stride, self->n, &lo, &hi);

@@ -10,10 +10,10 @@
  *each level says in which few entries of the one below the next segment is, and level 0 in which
  *few ranks the answer is.
  *
- * A segment takes 16 bytes, four to a cache line: its first key, its slope, and `top`, the end of
- * the window that it gives for this key. For a query q > keys[0] the levels see p = q - 1, of which
- * they tell c(p), the number of keys <= p: the lower bound's rank. Let j be the last segment with
- * first key <= p, that is < q. Then
+ * A segment takes 16 bytes (12 with keys of 32 bits), four to a cache line: its first key, its
+ *slope, and `top`, the end of the window that it gives for this key. For a query q > keys[0] the
+ *levels see p = q - 1, of which they tell c(p), the number of keys <= p: the lower bound's rank.
+ *Let j be the last segment with first key <= p, that is < q. Then
  *
  *	t(p) = rise of segment j from its first key to p, an integer
  *	hi   = min(top_j + t(p), top_{j+1})
@@ -129,12 +129,31 @@ static inline size_t ldb_pgm_window_low(size_t hi, size_t width)
 /* How many of the eight segments at s have a first key < q. */
 static inline unsigned ldb_pgm_count_less8(const ldb_pgm_segment *s, ldb_key q)
 {
-#if defined(__AVX512F__)
+#if LDB_KEY_BITS == 32 && defined(__AVX512VL__)
+	/* All 24 words are compared, of which every third is a key. */
+	const unsigned low = _mm512_mask_cmplt_epu32_mask(0x9249, _mm512_loadu_si512(s),
+							  _mm512_set1_epi32((int)q));
+	const unsigned high = _mm256_mask_cmplt_epu32_mask(
+		0x24, _mm256_loadu_si256((const __m256i *)s + 2), _mm256_set1_epi32((int)q));
+	return (unsigned)__builtin_popcount(low | high << 16);
+#elif LDB_KEY_BITS == 32 && defined(__AVX2__)
+	const __m256i flip = _mm256_set1_epi32(INT32_MIN);
+	const __m256i x = _mm256_xor_si256(_mm256_set1_epi32((int)q), flip);
+	static const unsigned keys[] = {0x49, 0x92, 0x24}; /* of the eight words each */
+	unsigned c = 0;
+	for (int v = 0; v < 3; v++) {
+		const __m256i a = _mm256_loadu_si256((const __m256i *)s + v);
+		const __m256i less = _mm256_cmpgt_epi32(x, _mm256_xor_si256(a, flip));
+		c += (unsigned)__builtin_popcount(
+			(unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(less)) & keys[v]);
+	}
+	return c;
+#elif LDB_KEY_BITS == 64 && defined(__AVX512F__)
 	/* Only their number counts, so the order in which the keys are put together does not. */
 	const __m512i a = _mm512_unpacklo_epi64(_mm512_loadu_si512(s), _mm512_loadu_si512(s + 4));
 	return (unsigned)__builtin_popcount(
 		_mm512_cmplt_epu64_mask(a, _mm512_set1_epi64((long long)q)));
-#elif defined(__AVX2__)
+#elif LDB_KEY_BITS == 64 && defined(__AVX2__)
 	const __m256i flip = _mm256_set1_epi64x((long long)(1ull << 63));
 	const __m256i x = _mm256_xor_si256(_mm256_set1_epi64x((long long)q), flip);
 	const __m256i *p = (const __m256i *)s;
@@ -146,7 +165,7 @@ static inline unsigned ldb_pgm_count_less8(const ldb_pgm_segment *s, ldb_key q)
 	const int bits = _mm256_movemask_pd(_mm256_castsi256_pd(below_a)) |
 			 _mm256_movemask_pd(_mm256_castsi256_pd(below_b)) << 4;
 	return (unsigned)__builtin_popcount((unsigned)bits);
-#elif defined(__aarch64__)
+#elif LDB_KEY_BITS == 64 && defined(__aarch64__)
 	const uint64_t *p = (const uint64_t *)s;
 	const uint64x2_t x = vdupq_n_u64(q);
 	uint64x2_t c = vcltq_u64(vld2q_u64(p).val[0], x);
@@ -180,22 +199,17 @@ static inline const ldb_pgm_segment *ldb_pgm_search_segments(const ldb_pgm_segme
 	return found;
 }
 
-static inline size_t ldb_pgm_count_less16(const ldb_key *p, ldb_key q)
-{
-	return ldb_count_less8(p, q) + ldb_count_less8(p + 8, q);
-}
-
 /* The segment of q on the highest level; q > min, so each count is at least 1. */
 static inline const ldb_pgm_segment *ldb_pgm_search_top(const ldb_pgm *self, ldb_key q)
 {
 	const ldb_pgm_level *level = &self->level[self->level_count - 1];
 	size_t node = 0;
 	if (level->count > LDB_PGM_NODE * LDB_PGM_NODE)
-		node = LDB_PGM_NODE * (ldb_pgm_count_less16(self->top_root, q) - 1);
+		node = LDB_PGM_NODE * (ldb_count_less16(self->top_root, q) - 1);
 	if (level->count > LDB_PGM_NODE)
-		node = LDB_PGM_NODE * (node + ldb_pgm_count_less16(self->top_middle + node, q) - 1);
-	return self->segments + level->begin + node +
-	       ldb_pgm_count_less16(self->top_keys + node, q) - 1;
+		node = LDB_PGM_NODE * (node + ldb_count_less16(self->top_middle + node, q) - 1);
+	return self->segments + level->begin + node + ldb_count_less16(self->top_keys + node, q) -
+	       1;
 }
 
 /* The segment of q on level 0; q > min. */
@@ -235,7 +249,7 @@ static inline void ldb_pgm_prefetch_segments(const ldb_pgm_segment *low, size_t 
 		ldb_prefetch(low, width / 2 * sizeof *low);
 		return;
 	}
-	for (size_t i = 0; i <= width; i += 4)
+	for (size_t i = 0; i <= width; i += 64 / sizeof *low)
 		ldb_prefetch(low, i * sizeof *low);
 	ldb_prefetch(low, (width + 1) * sizeof *low);
 }

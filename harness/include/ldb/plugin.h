@@ -18,11 +18,27 @@
 #include "ldb/alloc.h"
 #include "ldb/status.h"
 
-typedef uint64_t ldb_key;
-typedef uint64_t ldb_val;
+/*
+ * Keys are unsigned integers of 64 bits, or of 32 in a plug-in that is compiled with
+ * -DLDB_KEY_BITS=32 (`make bits32`). The driver itself has 64 and hands each what it takes.
+ */
+#ifndef LDB_KEY_BITS
 #define LDB_KEY_BITS 64
+#endif
+#if LDB_KEY_BITS == 64
+typedef uint64_t ldb_key;
 #define LDB_KEY_MAX UINT64_MAX
+#elif LDB_KEY_BITS == 32
+typedef uint32_t ldb_key;
+#define LDB_KEY_MAX UINT32_MAX
+#else
+#error "LDB_KEY_BITS is 64 or 32"
+#endif
+typedef uint64_t ldb_val;
 #define LDB_NONE UINT64_MAX
+
+/* Keys in a cache line: 8, or 16. */
+enum { LDB_LINE_KEYS = 64 / (LDB_KEY_BITS / 8) };
 
 enum {
 	LDB_ORDERED = 1u << 0,        /* index: answers lower bound (without: get only) */

@@ -7,7 +7,7 @@
  * The bits are those of q - base, so that a common prefix costs nothing. q is clamped to
  * [base, top]: far outliers may be left out of the range, and then share the outermost entries.
  *
- * The keys are `stride` words apart: 1 for plain keys, 2 where they are the first words of spline
+ * The keys are `stride` keys apart: 1 for plain keys, 2 where they are the first halves of spline
  * points. It should be a constant, as all is inlined.
  */
 #ifndef LDB_RADIX_H
@@ -95,7 +95,7 @@ static inline void ldb_radix_free(ldb_radix *self)
 static inline unsigned ldb_radix_shift_for(ldb_key range, size_t most)
 {
 	unsigned shift = 0;
-	while (shift < 63 && range >> shift > most - 2)
+	while (shift < LDB_KEY_BITS - 1 && range >> shift > most - 2)
 		shift++;
 	return shift;
 }
@@ -164,14 +164,14 @@ static inline double ldb_search_cost(double count, double narrow, double read_co
 	return count <= narrow ? read : read + log2(count / narrow) * (0.3 * read_cost + 2);
 }
 
-/* The same for ldb_fixed_search, as measured: the halvings of 64 keys, eight lines in a row, cost
- * little. */
+/* The same for ldb_fixed_search, as measured: the halvings of eight lines in a row cost little. */
 static inline double ldb_fixed_cost(size_t length, double read_cost)
 {
-	double cost = 1.3 * read_cost + (length > 32 ? 4 : (double)length / 8);
+	const size_t line = LDB_LINE_KEYS;
+	double cost = 1.3 * read_cost + (length > 4 * line ? 4 : (double)length / (double)line);
 	if (length > LDB_FIXED_COUNTED)
 		cost += 0.15 * read_cost + 1;
-	for (; length > 64; length -= length / 2)
+	for (; length > 8 * line; length -= length / 2)
 		cost += 0.25 * read_cost + 4;
 	return cost;
 }

@@ -15,8 +15,8 @@
 #include <arm_neon.h>
 #endif
 
-/* How many of the eight keys at p are < q. */
-static inline unsigned ldb_count_less8(const ldb_key *p, ldb_key q)
+/* How many of the eight numbers at p are < q. */
+static inline unsigned ldb_count_less8_64(const uint64_t *p, uint64_t q)
 {
 #if defined(__AVX512F__)
 	/* In this order the compiler compares with memory, in one instruction. */
@@ -47,8 +47,62 @@ static inline unsigned ldb_count_less8(const ldb_key *p, ldb_key q)
 #endif
 }
 
-/* Which of the eight keys at p are equal to q: bit i for p[i]. */
-static inline unsigned ldb_equal8(const ldb_key *p, ldb_key q)
+/* How many of the eight numbers at p are < q. */
+static inline unsigned ldb_count_less8_32(const uint32_t *p, uint32_t q)
+{
+#if defined(__AVX512VL__)
+	const __mmask8 m = _mm256_cmpgt_epu32_mask(_mm256_set1_epi32((int)q),
+						   _mm256_loadu_si256((const __m256i *)p));
+	return (unsigned)__builtin_popcount(m);
+#elif defined(__AVX2__)
+	const __m256i flip = _mm256_set1_epi32(INT32_MIN);
+	const __m256i x = _mm256_xor_si256(_mm256_set1_epi32((int)q), flip);
+	const __m256i a = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), flip);
+	const int less = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(x, a)));
+	return (unsigned)__builtin_popcount((unsigned)less);
+#elif defined(__aarch64__)
+	const uint32x4_t x = vdupq_n_u32(q);
+	const uint32x4_t a = vcltq_u32(vld1q_u32(p), x), b = vcltq_u32(vld1q_u32(p + 4), x);
+	return 0u - vaddvq_u32(vaddq_u32(a, b)); /* each hit counted -1 */
+#else
+	unsigned c = 0;
+	for (int i = 0; i < 8; i++)
+		c += p[i] < q;
+	return c;
+#endif
+}
+
+/* How many of the 16 numbers at p are < q. */
+static inline unsigned ldb_count_less16_64(const uint64_t *p, uint64_t q)
+{
+	return ldb_count_less8_64(p, q) + ldb_count_less8_64(p + 8, q);
+}
+
+/* How many of the 16 numbers at p are < q. */
+static inline unsigned ldb_count_less16_32(const uint32_t *p, uint32_t q)
+{
+#if defined(__AVX512F__)
+	const __mmask16 m =
+		_mm512_cmpgt_epu32_mask(_mm512_set1_epi32((int)q), _mm512_loadu_si512(p));
+	return (unsigned)__builtin_popcount(m);
+#else
+	return ldb_count_less8_32(p, q) + ldb_count_less8_32(p + 8, q);
+#endif
+}
+
+/* The same of 8 keys, of 16, and of as many as a cache line has. */
+#if LDB_KEY_BITS == 32
+#define ldb_count_less8 ldb_count_less8_32
+#define ldb_count_less16 ldb_count_less16_32
+#define ldb_count_less_line ldb_count_less16_32
+#else
+#define ldb_count_less8 ldb_count_less8_64
+#define ldb_count_less16 ldb_count_less16_64
+#define ldb_count_less_line ldb_count_less8_64
+#endif
+
+/* Which of the eight numbers at p are equal to q: bit i for p[i]. */
+static inline unsigned ldb_equal8(const uint64_t *p, uint64_t q)
 {
 #if defined(__AVX512F__)
 	return _mm512_cmpeq_epi64_mask(_mm512_loadu_si512(p), _mm512_set1_epi64((long long)q));

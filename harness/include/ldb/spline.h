@@ -26,10 +26,20 @@
 
 #include "ldb/window.h"
 
+/* As wide as a key, so that a point is two of them. */
+#if LDB_KEY_BITS == 32
+typedef uint32_t ldb_spline_rank;
+#else
+typedef uint64_t ldb_spline_rank;
+#endif
+
 typedef struct {
 	ldb_key key;
-	uint64_t rank; /* number of keys < key */
+	ldb_spline_rank rank; /* number of keys < key */
 } ldb_spline_point;
+
+/* Points in a cache line. */
+enum { LDB_SPLINE_LINE = 64 / sizeof(ldb_spline_point) };
 
 typedef struct {
 	const ldb_key *keys;
@@ -43,26 +53,32 @@ typedef struct {
 } ldb_spline;
 
 /* Points behind the last one, with key LDB_KEY_MAX: a search may read them. */
-#define LDB_SPLINE_PAD 3
+#define LDB_SPLINE_PAD (LDB_SPLINE_LINE - 1)
 
 /* --- search ----------------------------------------------------------------------------------- */
 
 /* So few points, a cache line, are compared at once. */
-#define LDB_SPLINE_NARROW 4
+#define LDB_SPLINE_NARROW LDB_SPLINE_LINE
 
-/* How many of the four points at p have a key < q. */
-static inline unsigned ldb_spline_count_less4(const ldb_spline_point *p, ldb_key q)
+/* How many of a line's points, from p on, have a key < q. */
+static inline unsigned ldb_spline_count_less(const ldb_spline_point *p, ldb_key q)
 {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && LDB_KEY_BITS == 32
+	return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu32_mask(
+		0x5555, _mm512_loadu_si512(p), _mm512_set1_epi32((int)q)));
+#elif defined(__AVX512F__)
 	return (unsigned)__builtin_popcount(_mm512_mask_cmplt_epu64_mask(
 		0x55, _mm512_loadu_si512(p), _mm512_set1_epi64((long long)q)));
 #else
-	return (unsigned)((p[0].key < q) + (p[1].key < q) + (p[2].key < q) + (p[3].key < q));
+	unsigned c = 0;
+	for (int i = 0; i < LDB_SPLINE_LINE; i++)
+		c += p[i].key < q;
+	return c;
 #endif
 }
 
 /* Up to so many points are asked for as a whole, as windows of keys are (see LDB_FETCHED). */
-#define LDB_SPLINE_FETCHED 64
+#define LDB_SPLINE_FETCHED (16 * LDB_SPLINE_LINE)
 
 /* Index of the first of points [begin, end) with key >= q; end when there is none. Points from end
  * on have keys >= q. */
@@ -84,7 +100,7 @@ static inline size_t ldb_spline_search(const ldb_spline *self, size_t begin, siz
 		begin += half & (0 - (size_t)(points[begin + half - 1].key < q));
 		count -= half;
 	}
-	return begin + ldb_spline_count_less4(points + begin, q);
+	return begin + ldb_spline_count_less(points + begin, q);
 }
 
 /* The window of q, min < q <= max, begins here: by the segment that ends at point `right`, the
@@ -159,7 +175,7 @@ ldb_spline_find_group(const ldb_spline *self, ldb_spline_top_group_fn *top, cons
 		ldb_prefetch(self->points, (lo[i] + LDB_SPLINE_NARROW - 1) * bytes);
 	}
 	for (size_t i = 0; i < count; i++) {
-		const size_t less = ldb_spline_count_less4(self->points + lo[i], c[i]);
+		const size_t less = ldb_spline_count_less(self->points + lo[i], c[i]);
 		lo[i] = ldb_spline_low(self, lo[i] + less, c[i]);
 		ldb_fixed_prefetch(self->keys, lo[i], self->width);
 	}
@@ -250,9 +266,10 @@ __attribute__((unused)) static int ldb_spline_fit(const ldb_key *keys, size_t n,
 			continue;
 		/* Equal keys make a jump of more than one rank: its end is a point of its own. */
 		if (i - first > 1 && keys[i] - before > 1)
-			if (!ldb_spline_take(&c, (ldb_spline_point){before + 1, i}))
+			if (!ldb_spline_take(&c,
+					     (ldb_spline_point){before + 1, (ldb_spline_rank)i}))
 				return 0;
-		if (!ldb_spline_take(&c, (ldb_spline_point){keys[i], i}))
+		if (!ldb_spline_take(&c, (ldb_spline_point){keys[i], (ldb_spline_rank)i}))
 			return 0;
 		first = i;
 	}
@@ -301,6 +318,9 @@ __attribute__((unused)) static ldb_status ldb_spline_build(ldb_spline *self, con
 	*self = (ldb_spline){.keys = keys, .n = n, .epsilon = epsilon, .min_answer = LDB_NONE};
 	if (n == 0)
 		return LDB_OK;
+	if (n != (ldb_spline_rank)n)
+		return ldb_fail(err, LDB_UNSUPPORTED, "take fewer than 2^32 keys", name,
+				"%zu keys of 32 bits", n);
 	self->min = keys[0];
 	self->max = keys[n - 1];
 	self->min_answer = 0;
@@ -314,7 +334,8 @@ __attribute__((unused)) static ldb_status ldb_spline_build(ldb_spline *self, con
 	if (self->points) {
 		memcpy(self->points, list.points, list.count * sizeof *self->points);
 		for (size_t i = 0; i < LDB_SPLINE_PAD; i++)
-			self->points[list.count + i] = (ldb_spline_point){LDB_KEY_MAX, n};
+			self->points[list.count + i] =
+				(ldb_spline_point){LDB_KEY_MAX, (ldb_spline_rank)n};
 	}
 	ldb_free(list.points, list.room * sizeof *list.points);
 	if (!self->points)
@@ -347,9 +368,9 @@ __attribute__((unused)) static ldb_status ldb_spline_check(const ldb_spline *sel
 enum {
 	LDB_SPLINE_BLOCKS = 64,
 	LDB_SPLINE_BLOCK_KEYS = 8192,
-	LDB_SPLINE_EPSILON_LEAST = 31,
+	LDB_SPLINE_EPSILON_LEAST = 4 * LDB_LINE_KEYS - 1,
 	LDB_SPLINE_EPSILON_MOST = 4095,
-	/* 16 bytes for a point and up to 16 for its share of what is above, of 8 for a key. */
+	/* Two keys' bytes for a point and up to as many for its share of what is above. */
 	LDB_SPLINE_KEYS_PER_POINT = 40,
 };
 
@@ -387,9 +408,9 @@ static inline size_t ldb_spline_sample(const ldb_key *keys, size_t n, uint64_t e
 
 /*
  * The least epsilon whose spline with as much again above it takes a tenth of the keys' size, by a
- * sample of the keys. Of the candidates, 31, 63, 127 ..., windows are halved to 16 keys without a
- * rest. Smaller ones are no faster on any keys seen: two halvings in neighbouring lines cost less
- * than points that the caches do not hold.
+ * sample of the keys. Of the candidates, 31, 63, 127 ... (from 63 on with keys of 32 bits), windows
+ * are halved to two lines without a rest. Smaller ones are no faster on any keys seen: two halvings
+ * in neighbouring lines cost less than points that the caches do not hold.
  */
 __attribute__((unused)) static uint64_t ldb_spline_choose_epsilon(const ldb_key *keys, size_t n)
 {

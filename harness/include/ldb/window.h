@@ -31,23 +31,27 @@ static inline size_t ldb_search_binary(const ldb_key *keys, size_t lo, size_t hi
 	return lo;
 }
 
+/* So few keys are compared at once: as many as two cache lines have. */
+enum { LDB_NARROW = 2 * LDB_LINE_KEYS };
+
 /*
- * The end of the search, once at most 16 keys are left. It counts in the 8 or 16 keys from lo on
- * (moved down where the array ends): keys of the window and then keys that are >= q anyway, or,
- * where it moved, keys before lo, which are < q and so counted as they should be. No branch depends
- * on where in the window q is.
+ * The end of the search, once at most LDB_NARROW keys are left. It counts in the keys of one line
+ * or two, from lo on (moved down where the array ends): keys of the window and then keys that are
+ * not less than q anyway, or, where it moved, keys before lo, which are < q and so counted as they
+ * should be. No branch depends on where in the window q is.
  */
 static inline size_t ldb_search_narrow(const ldb_key *keys, size_t n, size_t lo, size_t hi,
 				       ldb_key q)
 {
-	if (n < 16)
+	if (n < LDB_NARROW)
 		return ldb_lower_bound(keys, n, q);
-	if (hi - lo <= 8) {
-		size_t from = lo < n - 8 ? lo : n - 8;
-		return from + ldb_count_less8(keys + from, q);
+	if (hi - lo <= LDB_LINE_KEYS) {
+		size_t from = lo < n - LDB_LINE_KEYS ? lo : n - LDB_LINE_KEYS;
+		return from + ldb_count_less_line(keys + from, q);
 	}
-	size_t from = lo < n - 16 ? lo : n - 16;
-	return from + ldb_count_less8(keys + from, q) + ldb_count_less8(keys + from + 8, q);
+	size_t from = lo < n - LDB_NARROW ? lo : n - LDB_NARROW;
+	return from + ldb_count_less_line(keys + from, q) +
+	       ldb_count_less_line(keys + from + LDB_LINE_KEYS, q);
 }
 
 /* Asks for a cache line, also behind the end of an array: nothing is read. Into the second level:
@@ -70,7 +74,7 @@ static inline void ldb_prefetch_key(const ldb_key *keys, size_t i)
  * page, and their misses overlap, where the steps of a search would wait for one after the other.
  * (A search that branches on each key has such overlap, too, by running ahead on a guess.)
  */
-#define LDB_FETCHED 136
+#define LDB_FETCHED (17 * LDB_LINE_KEYS)
 
 /* Halves [lo, lo + *length] down to at most `last` keys; returns the new lo. The masks, unlike
  * `?:`, can't be turned into a branch. */
@@ -85,7 +89,7 @@ static inline size_t ldb_halve(const ldb_key *keys, size_t lo, size_t *length, s
 		lo += half & (0 - (size_t)(keys[lo + half - 1] < q));
 		left -= half;
 	}
-	for (size_t i = 0; i < left; i += 8)
+	for (size_t i = 0; i < left; i += LDB_LINE_KEYS)
 		__builtin_prefetch(keys + lo + i);
 	__builtin_prefetch(keys + lo + left - 1);
 	while (left > last) {
@@ -102,8 +106,8 @@ static inline size_t ldb_search_window(const ldb_key *keys, size_t n, size_t lo,
 				       ldb_key q)
 {
 	size_t length = hi - lo;
-	if (length > 16)
-		lo = ldb_halve(keys, lo, &length, 16, q);
+	if (length > LDB_NARROW)
+		lo = ldb_halve(keys, lo, &length, LDB_NARROW, q);
 	return ldb_search_narrow(keys, n, lo, lo + length, q);
 }
 
@@ -126,9 +130,38 @@ static inline void ldb_prefetch_window(const ldb_key *keys, size_t lo, size_t hi
 	ldb_prefetch_key(keys, lo + (hi - lo) / 2 - 1);
 }
 
+#ifdef __AVX512F__
+/* Eight queries, and which of the keys at base[at] are less than theirs, of the lanes in a mask. */
+#if LDB_KEY_BITS == 32
+typedef __m256i ldb_lanes8;
+static inline ldb_lanes8 ldb_load_lanes8(__mmask8 mask, const ldb_key *q)
+{
+	return _mm256_maskz_loadu_epi32(mask, q);
+}
+static inline __mmask8 ldb_gather_less8(__mmask8 mask, const ldb_key *base, __m512i at,
+					ldb_lanes8 q)
+{
+	const __m256i key = _mm512_mask_i64gather_epi32(q, mask, at, base, 4);
+	return _mm256_mask_cmplt_epu32_mask(mask, key, q);
+}
+#else
+typedef __m512i ldb_lanes8;
+static inline ldb_lanes8 ldb_load_lanes8(__mmask8 mask, const ldb_key *q)
+{
+	return _mm512_maskz_loadu_epi64(mask, q);
+}
+static inline __mmask8 ldb_gather_less8(__mmask8 mask, const ldb_key *base, __m512i at,
+					ldb_lanes8 q)
+{
+	const __m512i key = _mm512_mask_i64gather_epi64(q, mask, at, base, 8);
+	return _mm512_mask_cmplt_epu64_mask(mask, key, q);
+}
+#endif
+#endif
+
 /*
  * Halves the ranges [lo, lo + length) of `count` <= LDB_GROUP queries until none is longer than
- * `last`, in rounds of one step for each. The keys are `stride` words apart, 1 or 2. No branch
+ * `last`, in rounds of one step for each. The keys are `stride` keys apart, 1 or 2. No branch
  * depends on a single query.
  */
 #ifdef __AVX512F__
@@ -143,16 +176,14 @@ static inline void ldb_halve_group(const ldb_key *words, const unsigned stride, 
 		for (size_t i = 0; i < count; i += 8) {
 			const __mmask8 all =
 				(__mmask8)(count - i < 8 ? (1u << (count - i)) - 1 : 255);
-			const __m512i x = _mm512_maskz_loadu_epi64(all, q + i);
+			const ldb_lanes8 x = ldb_load_lanes8(all, q + i);
 			const __m512i l = _mm512_maskz_loadu_epi64(all, lo + i);
 			const __m512i n = _mm512_maskz_loadu_epi64(all, length + i);
 			const __mmask8 wide = _mm512_cmpgt_epu64_mask(n, most);
 			const __m512i half = _mm512_srli_epi64(n, 1),
 				      next = _mm512_add_epi64(l, half);
 			const __m512i at = stride == 2 ? _mm512_slli_epi64(next, 1) : next;
-			const __m512i key =
-				_mm512_mask_i64gather_epi64(x, wide, at, words - stride, 8);
-			const __mmask8 right = _mm512_mask_cmplt_epu64_mask(wide, key, x);
+			const __mmask8 right = ldb_gather_less8(wide, words - stride, at, x);
 			_mm512_mask_storeu_epi64(lo + i, right, next);
 			_mm512_mask_storeu_epi64(length + i, wide, _mm512_sub_epi64(n, half));
 			wides |= wide;
@@ -198,14 +229,14 @@ static inline void ldb_search_windows(const ldb_key *keys, size_t n, const ldb_k
 {
 	for (size_t i = 0; i < count; i++)
 		hi[i] -= lo[i];
-	ldb_halve_group(keys, 1, 16, q, lo, hi, count);
+	ldb_halve_group(keys, 1, LDB_NARROW, q, lo, hi, count);
 	for (size_t i = 0; i < count; i++) {
 		ldb_prefetch_key(keys, lo[i]);
-		ldb_prefetch_key(keys, lo[i] + 8);
-		ldb_prefetch_key(keys, lo[i] + 15);
+		ldb_prefetch_key(keys, lo[i] + LDB_LINE_KEYS);
+		ldb_prefetch_key(keys, lo[i] + LDB_NARROW - 1);
 	}
 	for (size_t i = 0; i < count; i++) {
-		const size_t rank = ldb_search_narrow(keys, n, lo[i], lo[i] + 16, q[i]);
+		const size_t rank = ldb_search_narrow(keys, n, lo[i], lo[i] + LDB_NARROW, q[i]);
 		out[i] = rank < n ? rank : LDB_NONE;
 	}
 }
@@ -236,8 +267,8 @@ static inline void ldb_search_all(const ldb_key *keys, size_t n, const ldb_key *
 
 /* Up to so many keys are all compared. Of a group, whose misses overlap anyway, and of windows that
  * have to be halved, fewer. */
-#define LDB_FIXED_COUNTED 40
-#define LDB_FIXED_LAST 24
+#define LDB_FIXED_COUNTED (5 * LDB_LINE_KEYS)
+#define LDB_FIXED_LAST (3 * LDB_LINE_KEYS)
 
 static inline size_t ldb_fixed_halve(const ldb_key *keys, size_t lo, size_t half, ldb_key q)
 {
@@ -250,17 +281,18 @@ static inline size_t ldb_fixed_halve(const ldb_key *keys, size_t lo, size_t half
 static inline size_t ldb_fixed_count(const ldb_key *keys, size_t n, size_t lo, size_t length,
 				     ldb_key q)
 {
-	const size_t span = length > 8 ? (length + 7) & ~(size_t)7 : 8;
+	const size_t line = LDB_LINE_KEYS;
+	const size_t span = length > line ? (length + line - 1) & ~(line - 1) : line;
 	if (n < span)
 		return ldb_lower_bound(keys, n, q);
 	size_t rank = lo < n - span ? lo : n - span;
 	const ldb_key *p = keys + rank;
-	rank += ldb_count_less8(p, q);
-	if (span <= 8)
+	rank += ldb_count_less_line(p, q);
+	if (span <= line)
 		return rank;
-	rank += ldb_count_less8(p + 8, q);
-	for (size_t i = 16; i < span; i += 8)
-		rank += ldb_count_less8(p + i, q);
+	rank += ldb_count_less_line(p + line, q);
+	for (size_t i = 2 * line; i < span; i += line)
+		rank += ldb_count_less_line(p + i, q);
 	return rank;
 }
 
@@ -280,7 +312,7 @@ static inline void ldb_fixed_prefetch(const ldb_key *keys, size_t lo, size_t len
 		ldb_prefetch_key(keys, lo + length / 2 - 1);
 		return;
 	}
-	for (size_t i = 0; i < length; i += 8)
+	for (size_t i = 0; i < length; i += LDB_LINE_KEYS)
 		ldb_prefetch_key(keys, lo + i);
 	ldb_prefetch_key(keys, lo + length - 1);
 }

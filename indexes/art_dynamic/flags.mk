@@ -1,0 +1,1 @@
+KEY_BITS_art_dynamic := 64

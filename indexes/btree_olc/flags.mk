@@ -1,0 +1,1 @@
+KEY_BITS_btree_olc := 64

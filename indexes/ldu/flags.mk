@@ -1,0 +1,1 @@
+KEY_BITS_ldu := 64

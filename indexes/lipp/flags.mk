@@ -1,0 +1,1 @@
+KEY_BITS_lipp := 64

@@ -1,0 +1,1 @@
+KEY_BITS_pgm_dynamic := 64
