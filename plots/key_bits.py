@@ -93,8 +93,8 @@ def draw(pairs, run, style, path):
     title = style.metric("ns_per_op", "title", narrow[0].get("family"))
     canvas.text(0.1 / size[0], 1 - 0.3 / size[1], f"{title}: keys of 32 against 64 bits",
                 fontsize=13, fontweight="bold")
-    canvas.text(0.1 / size[0], 1 - 0.5 / size[1], ldbplot.subtitle_of(pairs[0].row, False, run, style), fontsize=8,
-                color=FAINT)
+    canvas.text(0.1 / size[0], 1 - 0.5 / size[1],
+                ldbplot.subtitle_of(pairs[0].row, False, run, style), fontsize=8, color=FAINT)
     canvas.text(0.1 / size[0], 0.07 / size[1], "\n".join(NOTE), fontsize=7.5, color=FAINT)
     written = ldbplot.save(canvas, path)
     pyplot.close(canvas)

@@ -160,12 +160,19 @@ def experiments_of(run):
     return [e for e in experiments if e not in left_out], left_out
 
 
+def _words_by_width(e):
+    """A competitor's word once for each width of keys; a path is of one, whichever that is."""
+    widths = re.findall("32|64", e.get("key-bits", "64"))
+    return [w for w in e[e["family"]]
+            for _ in range(1 if "/" in w.partition(":")[0] else len(set(widths)))]
+
+
 def competitors_of(experiments, run):
-    """For each experiment the (name, params, key bits) of run.json that stand for its words."""
+    """For each experiment the (name, params, key_bits) of run.json that stand for its words, in
+    order."""
     listed, result, at = run["competitors"], [], 0
     for e in experiments:
-        # A plug-in is there once for each width of the keys.
-        words = [w for w in e[e["family"]] for _ in e.get("key-bits", "64").split(",")]
+        words = _words_by_width(e)
         own = listed[at : at + len(words)]
         at += len(words)
         names = [w.partition(":")[0] for w in words]
@@ -183,8 +190,8 @@ def competitors_of(experiments, run):
     return result
 
 
-KEY = ("experiment", "family", "name", "params", "key_bits", "dataset", "n", "workload", "mode", "threads",
-       "pages", "payload_bytes")
+KEY = ("experiment", "family", "name", "params", "key_bits", "dataset", "n", "workload", "mode",
+       "threads", "pages", "payload_bytes")
 
 
 def wanted_cells(run, rows):

@@ -3,6 +3,7 @@
 /usr/bin/python3 -m unittest discover -s tests -p 'test_plots.py'
 """
 
+import csv
 import dataclasses
 import os
 import re
@@ -143,6 +144,38 @@ class Joins(Base):
                 (("inl", "index=rmi"), [3, 0, 0, 3])]
         learned = {key: "rmi" in key[1] for key, _ in bars}
         self.assertEqual(phases.fastest(bars, learned), bars[1:])
+
+
+class Widths(Base):
+    """A run with keys of both widths: one figure of the pairs, beside those of each width."""
+
+    @classmethod
+    def prepare(cls):
+        fake_run.write_fake(cls.dir, reps=8, datasets=("uniform",), sizes=(1000, 10_000_000))
+        samples = os.path.join(cls.dir, "samples.csv")
+        with open(samples, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        with open(samples, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(row)
+                writer.writerow({**row, "key_bits": "32", "params": row["params"] + ";node=16",
+                                 "ns_per_op": str(0.75 * float(row["ns_per_op"]))})
+        cls.done = run_figures(cls.dir)
+
+    def test_pairs(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        listed = {os.path.basename(p) for p in self.done.stdout.split()}
+        self.assertLessEqual({"key-bits.png", "key-bits.svg", "latency-vs-size.png",
+                              "latency-vs-size-key-64.png"}, listed)
+        texts = svg_texts(self.path("key-bits.svg"))
+        for text in ("keys of 32 against 64 bits", "uniform, 10M keys, chained",
+                     "uniform, 1K keys, batched", "RMI", "B-tree", "filled: 32 bits"):
+            self.has_text("key-bits.svg", text)
+        self.assertEqual(texts.count("0.75"), 5 * 3 * 2)  # the floor is none of them
+        self.assertGreater(min(png_size(self.path("key-bits.png"))), 500)
+        self.has_text("latency-vs-size.svg", "32-bit keys")
 
 
 class Updates(Base):

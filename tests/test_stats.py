@@ -71,6 +71,43 @@ class Folder(unittest.TestCase):
         return found[0]
 
 
+class Widths(Folder):
+    """Keys of 32 bits beside keys of 64: never ranked together, and a ratio of each pair."""
+
+    def test_pairs_and_ranks(self):
+        lines = []
+        for rep in range(1, 11):
+            for name, ns in (("btree", 100), ("rmi", 80)):
+                lines.append(line(name, ns + rep, rep, params="node=8"))
+                lines.append(line(name, (ns + rep) / 2, rep, key_bits="32", params="node=16",
+                                  index_bytes="10"))
+        lines.append(line("pgm", 7, 1, key_bits="32"))  # without a partner
+        self.write(lines)
+        said = self.call()
+        self.assertIn("32-bit keys against 64-bit keys", said)
+        table = said.split("32-bit keys against 64-bit keys")[1]
+        self.assertEqual(table.count("0.500 [0.500, 0.500]"), 2)
+        self.assertNotIn("PGM", table.split("\n\n")[0])
+        rows, _ = ldbresults.read_samples(os.path.join(self.dir, "samples.csv"))
+        pairs = ldbresults.width_pairs(ldbresults.build_cells(rows))
+        self.assertEqual([(a.name, a.get("key_bits"), b.get("key_bits")) for a, b in pairs],
+                         [("btree", "32", "64"), ("rmi", "32", "64")])
+        with open(os.path.join(self.dir, "summary.csv"), encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual({(r["name"], r["key_bits"], r["rank"]) for r in rows if r["rank"]},
+                         {("rmi", "64", "1"), ("btree", "64", "2"), ("rmi", "32", "1"),
+                          ("btree", "32", "2")})
+
+    def test_several_settings_pair_by_their_parameters(self):
+        cells = ldbresults.build_cells([
+            dict(zip(ldbresults.COLUMNS, line("rmi", 1, 1, key_bits=bits, params=params)
+                     .split(",")), note={}, n=1000, ns_per_op=1.0)
+            for bits in ("32", "64") for params in ("leaves=1", "leaves=2")])
+        pairs = ldbresults.width_pairs(cells)
+        self.assertEqual([(a.params, b.params) for a, b in pairs],
+                         [("leaves=1", "leaves=1"), ("leaves=2", "leaves=2")])
+
+
 class Bootstrap(unittest.TestCase):
     def test_median_of_known_values(self):
         self.assertEqual(ldbstats.interval([3, 1, 2]).median, 2)

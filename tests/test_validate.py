@@ -395,6 +395,7 @@ class Plan(unittest.TestCase):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         config, out = os.path.join(folder, "all.ini"), os.path.join(folder, "out")
+        widths = 1 + os.path.exists(os.path.join(BUILD, "indexes32", "btree.so"))
         with open(config, "w", encoding="utf-8") as file:
             file.write("; a comment\nreps = 9 ; and one behind\nops = 2K\n"
                        f"index = btree, rmi:leaves=8,\n\tbsearch, {BUILD}/indexes/btree.so\n"
@@ -403,7 +404,10 @@ class Plan(unittest.TestCase):
                        "payload = 0, 8\n[updates]\nindex = btree, ldu, rmi\n"
                        "dataset = uniform_dense\nsize = 2K\nworkload = mix50, scan\n"
                        "[sorts]\nsort = vqsort, std_sort\ndataset = zipf\nsize = 1K,2K\n"
-                       "[gone]\ndataset = ./no_uint64\noptional = yes\n")
+                       "[gone]\ndataset = ./no_uint64\noptional = yes\n"
+                       f"[widths]\nkey-bits = {'32, 64' if widths > 1 else '64'}\n"
+                       "dataset = uniform_sparse_uint32\nsize = 2K\nmode = chained\n"
+                       "workload = uniform\nthreads = 1\npayload = 0\n")
         driver = os.path.join(BUILD, "ldbench")
         done = subprocess.run([driver, "run", config, "--reps", "2", "--seed=7", "--out", out],
                               capture_output=True, text=True, check=False)
@@ -417,7 +421,7 @@ class Plan(unittest.TestCase):
         self.assertTrue(any("no_uint64 (gone)" in note for note in find.notes), find.notes)
         rows, _ = ldbresults.read_samples(os.path.join(out, "samples.csv"))
         wanted, _ = ldbplan.wanted_cells(ldbresults.read_run(out), rows)
-        self.assertEqual(len(wanted), 4 * 2 * 3 * 2 * 2 * 2 * 2 + 3 * 2 + 2 * 2)
+        self.assertEqual(len(wanted), 4 * 2 * 3 * 2 * 2 * 2 * 2 + 3 * 2 + 2 * 2 + 3 * widths + 1)
 
 
 if __name__ == "__main__":
