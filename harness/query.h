@@ -64,6 +64,12 @@ static inline const ldb_key *ldb_query_at(const ldb_query_set *set, size_t at)
 	return set->key_bits == 32 ? (const ldb_key *)(const void *)(set->q32 + at) : set->q + at;
 }
 
+/* One of them, of either width. */
+static inline ldb_key ldb_query_number(const ldb_query_set *set, size_t i)
+{
+	return set->key_bits == 32 ? set->q32[i] : set->q[i];
+}
+
 /* Draws all workload sets anew. */
 void ldb_queries_draw(ldb_queries *queries, const ldb_dataset *data, const ldb_payload *payload,
 		      uint64_t seed);

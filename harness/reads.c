@@ -139,29 +139,32 @@ static uint64_t reads_expected(const ldb_inputs *in, const ldb_command *c, const
 /* --- in the worker ---------------------------------------------------------------------------- */
 
 /* One lookup a call, and none begins before the last has ended. */
-static void ask_fenced(const ldb_index *index, const void *self, const ldb_key *q, size_t n,
-		       ldb_val *out)
+static void ask_fenced(const ldb_index *index, const void *self, const ldb_query_set *set,
+		       size_t at, size_t n, ldb_val *out)
 {
 	for (size_t i = 0; i < n; i++) {
-		index->lookup(self, q + i, 1, out + i);
+		index->lookup(self, ldb_query_at(set, at + i), 1, out + i);
 		ldb_fence();
 	}
 }
 
 /* The same from empty caches; adds the time of the lookups alone, that of the clock taken off. */
-static void ask_cold(const ldb_index *index, const void *self, const ldb_key *q, size_t n,
-		     ldb_val *out, const ldb_filler *filler, double *timed_ns)
+static void ask_cold(const ldb_index *index, const void *self, const ldb_query_set *set, size_t at,
+		     size_t n, ldb_val *out, const ldb_filler *filler, double *timed_ns)
 {
 	for (size_t i = 0; i < n; i++) {
+		const ldb_key *q = ldb_query_at(set, at + i);
 		ldb_fill_caches(filler);
-		out[i] = q[i]; /* query, answer and clock are the harness's: they are there */
+		out[i] = ldb_query_number(
+			set,
+			at + i); /* query, answer and clock are the harness's: they are there */
 		ldb_now_ns();
 		ldb_fence();
 		const uint64_t start = ldb_now_ns();
 		ldb_fence();
 		const uint64_t empty = ldb_now_ns();
 		ldb_fence();
-		index->lookup(self, q + i, 1, out + i);
+		index->lookup(self, q, 1, out + i);
 		ldb_fence();
 		const uint64_t end = ldb_now_ns();
 		*timed_ns += (double)(end - empty) - (double)(empty - start);
@@ -188,9 +191,9 @@ static uint64_t ask(const ldb_job *job, const void *self, const ldb_query_set *s
 			index->chase(self, ldb_query_at(set, at), length, carry, out);
 			carry = out[length - 1];
 		} else if (mode == LDB_FENCED) {
-			ask_fenced(index, self, set->q + at, length, out);
+			ask_fenced(index, self, set, at, length, out);
 		} else if (mode == LDB_COLD) {
-			ask_cold(index, self, set->q + at, length, out, ldb_filler_get(), cold_ns);
+			ask_cold(index, self, set, at, length, out, ldb_filler_get(), cold_ns);
 		} else {
 			lookup(self, ldb_query_at(set, at), length, out);
 		}
@@ -346,14 +349,14 @@ static void reads_verify(const ldb_job *job, void **self, const ldb_command *c, 
 		else if (c->mode == LDB_BATCHED && index->lookup_batch)
 			index->lookup_batch(*self, q, length, out);
 		else if (c->mode == LDB_FENCED || c->mode == LDB_COLD)
-			ask_fenced(index, *self, q, length, out);
+			ask_fenced(index, *self, set, at, length, out);
 		else
 			index->lookup(*self, q, length, out);
 		for (size_t i = 0; i < length; i++) {
 			ldb_val want = set->answer[at + i];
 			if (out[i] == want)
 				continue;
-			ldb_key key = set->key_bits == 32 ? set->q32[at + i] : set->q[at + i];
+			ldb_key key = ldb_query_number(set, at + i);
 			if (set->chained)
 				key += ldb_chain_step(
 					set->answer[at + i ? at + i - 1 : set->count - 1]);

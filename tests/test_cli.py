@@ -88,8 +88,8 @@ class KeyBits(Temporary):
 
     def test_both_widths(self):
         table = self.quick("bsearch,rmi", "--dataset", "uniform_sparse_uint32", "--key-bits",
-                           "32,64", "--mode", "independent,chained,batched", "--workload",
-                           "uniform,absent,lower_bound", "--payload", "0,8")
+                           "32,64", "--mode", "independent,chained,batched,fenced",
+                           "--workload", "uniform,absent,lower_bound", "--payload", "0,8")
         self.assertEqual({r["status"] for r in table}, {"ok"})
         self.assertEqual({r["dataset"] for r in table}, {"uniform_sparse_uint32"})
         for name in ("bsearch", "rmi"):
