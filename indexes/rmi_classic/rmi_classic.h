@@ -111,7 +111,7 @@ static inline ldb_key clamp_key(const rmi_classic *self, ldb_key q)
 static inline size_t predict_leaf(const rmi_classic *self, root_formula formula, ldb_key q)
 {
 	if (formula == FORMULA_RADIX)
-		return (size_t)(q << self->prefix >> 1 >> self->discard);
+		return (size_t)((uint64_t)q << self->prefix >> 1 >> self->discard);
 	const double *c = self->c, d = (double)(q - self->base), x = d * self->scale;
 	double leaf = formula == FORMULA_CUBIC ? ((c[3] * x + c[2]) * x + c[1]) * x + c[0]
 					       : c[1] * d + c[0];
