@@ -96,22 +96,24 @@ static __attribute__((noinline)) void match_long(const learned_join *join, size_
 	}
 }
 
-/* The same; mostly these keys lie in one line or two, and at most one is equal to q. */
-static inline void match_range(const learned_join *join, size_t start, size_t end, ldb_key q,
+/*
+ * Puts the match of q where keys[start..end) lie in one line or two and at most one is equal to it,
+ * as is mostly so; else puts none and returns true, without a branch that depends on it. There are
+ * 16 keys or more.
+ */
+static inline bool match_short(const learned_join *join, size_t start, size_t end, ldb_key q,
 			       size_t outer, const bool swapped, ldb_sink *sink)
 {
-	const size_t line = start & ~(size_t)7, next = (end - (end > start)) & ~(size_t)7;
-	if (__builtin_expect(next - line > 8 || line + 16 > join->inner_n, 0)) {
-		match_long(join, start, end, q, outer, sink);
-		return;
-	}
+	size_t line = start & ~(size_t)7, next = (end - (end > start)) & ~(size_t)7;
+	bool is_long = (next - line > 8) | (line + 16 > join->inner_n);
+	line = is_long ? 0 : line;
+	next = is_long ? 0 : next;
 	const unsigned upper = ldb_equal8(join->inner + next, q) << (next - line);
 	const unsigned equal = ldb_equal8(join->inner + line, q) | upper;
-	if (__builtin_expect((equal & (equal - 1)) != 0, 0)) {
-		match_long(join, start, end, q, outer, sink);
-		return;
-	}
-	put(line + (unsigned)__builtin_ctz(equal | 1u << 16), outer, equal != 0, swapped, sink);
+	is_long |= (equal & (equal - 1)) != 0;
+	put(line + (unsigned)__builtin_ctz(equal | 1u << 16), outer, (equal != 0) & !is_long,
+	    swapped, sink);
+	return is_long;
 }
 
 /* Buckets, then their starts, then their keys: each step asks for the lines of the next. */
@@ -130,10 +132,17 @@ static inline void probe_sorted_group(const learned_join *join, size_t from, siz
 		ldb_prefetch_key(keys, start[i]);
 		ldb_prefetch_key(keys, end[i] - (size_t)1);
 	}
+	uint32_t left[GROUP]; /* for a second loop, as they are hard to foretell */
+	size_t left_count = 0;
+	const bool few = join->inner_n < 16;
 	for (size_t i = 0; i < count; i++) {
-		match_range(join, start[i], end[i], q[i], from + i, swapped, sink);
+		left[left_count] = (uint32_t)i;
+		left_count +=
+			few || match_short(join, start[i], end[i], q[i], from + i, swapped, sink);
 	}
 	ldb_sink_check(sink);
+	for (size_t i = 0; i < left_count; i++)
+		match_long(join, start[left[i]], end[left[i]], q[left[i]], from + left[i], sink);
 }
 
 static inline void probe_sorted_share(share *s, const bool swapped)
