@@ -4,7 +4,7 @@ A figure is made of points (whole cells of a summary). A *field* of a point is a
 summary.csv (`dataset`, `n`), a parameter of its competitor (`params.leaves`), a note (`note.empty`),
 or one of FIELDS, which are computed. Kinds of figures:
 
-  size_vs_latency, latency_vs_size, phases   those of scripts/figures
+  size_vs_latency, latency_vs_size, phases, key_bits   those of scripts/figures
   curves    y against x, a line for each series; panels by `column` and `row`
   grid      a table of `value` by `rows` and `columns`, shaded; published numbers beside it
   winners   who is ahead at each (x, y), and by how much
@@ -20,6 +20,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
+import key_bits
 import latency_vs_size
 import ldbplot
 import panels
@@ -777,6 +778,9 @@ def draw(section, folder, style, path):
     style.prepare({p.name: p.learned for p in points})
     if kind == "grid":
         return draw_grid_figure(section, run, points, style, path)
+    if kind == "key_bits":
+        pairs = key_bits.slices(list(run.cells.values()))[0][1]
+        return key_bits.draw(pairs, run.about, style, path)
     if kind == "phases":
         rows = [r for cell in run.cells.values() for r in cell.rows]
         return phases.draw(rows, points, run.about, style, path)

@@ -28,7 +28,7 @@ from ldbstyle import Style  # noqa: E402
 loader = SourceFileLoader("reproduce", os.path.join(ROOT, "scripts", "reproduce"))
 reproduce = importlib.util.module_from_spec(importlib.util.spec_from_loader("reproduce", loader))
 loader.exec_module(reproduce)
-KINDS = {"size_vs_latency", "latency_vs_size", "phases", "curves", "grid", "winners",
+KINDS = {"size_vs_latency", "latency_vs_size", "phases", "key_bits", "curves", "grid", "winners",
          "hardness", "segments", "counts"}
 
 

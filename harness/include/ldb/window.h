@@ -281,17 +281,17 @@ static inline size_t ldb_fixed_halve(const ldb_key *keys, size_t lo, size_t half
 static inline size_t ldb_fixed_count(const ldb_key *keys, size_t n, size_t lo, size_t length,
 				     ldb_key q)
 {
-	const size_t line = LDB_LINE_KEYS;
-	const size_t span = length > line ? (length + line - 1) & ~(line - 1) : line;
+	const size_t width = LDB_LINE_KEYS;
+	const size_t span = length > width ? (length + width - 1) & ~(width - 1) : width;
 	if (n < span)
 		return ldb_lower_bound(keys, n, q);
 	size_t rank = lo < n - span ? lo : n - span;
 	const ldb_key *p = keys + rank;
 	rank += ldb_count_less_line(p, q);
-	if (span <= line)
+	if (span <= width)
 		return rank;
-	rank += ldb_count_less_line(p + line, q);
-	for (size_t i = 2 * line; i < span; i += line)
+	rank += ldb_count_less_line(p + width, q);
+	for (size_t i = 2 * width; i < span; i += width)
 		rank += ldb_count_less_line(p + i, q);
 	return rank;
 }
