@@ -165,10 +165,12 @@ def matching(run, points, condition):
 
 
 def in_order(values):
-    """Numbers by size, before names in the order in which they came."""
+    """Numbers by size, then names in the order in which they came, settings of one by size."""
     known = [v for v in dict.fromkeys(values) if v is not None]
-    return sorted((v for v in known if isinstance(v, (int, float)))) + [
-        v for v in known if not isinstance(v, (int, float))]
+    names = [v for v in known if not isinstance(v, (int, float))]
+    if all("=" in v for v in names):
+        names.sort(key=lambda v: (v.partition("=")[0], number(v.partition("=")[2])))
+    return sorted(v for v in known if isinstance(v, (int, float))) + names
 
 
 def about(points, run, style):
@@ -185,7 +187,7 @@ def about(points, run, style):
     return text + (f", {modes.pop()}" if len(modes) == 1 and not ldbplot.of_cases(first) else "")
 
 
-SETTINGS = {"leaves": "{} leaves", "page": "page {}"}
+SETTINGS = {"leaves": "{} leaves", "page": "of {}"}
 
 
 def text_of(value, style=None):
@@ -466,7 +468,7 @@ def draw_grids(title, subtitle, note, x_text, y_text, grids, worst, style, path)
     pyplot = ldbplot.setup_matplotlib()
     left = [0.3 + 0.075 * max(len(text_of(r, style)) for r in g.rows) for g in grids]
     cell = [0.78 if len(g.columns) < 12 else 0.5 for g in grids]
-    widths = [max(2.4, w * len(g.columns)) for g, w in zip(grids, cell)]
+    widths = [max(2.4, w * len(g.columns), 0.072 * len(g.title)) for g, w in zip(grids, cell)]
     lines = max(text.count("\n") + 1 for g in grids for _, text in g.cells.values())
     height = (0.16 + 0.14 * lines) * max(len(g.rows) for g in grids)
     width = max(7.5, sum(left) + sum(widths) + 0.5 * len(grids))
