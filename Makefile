@@ -199,7 +199,8 @@ perf-counts-update: all $(BUILD)/tests/count_operations ## write that baseline a
 
 .PHONY: perf-check perf-check-selftest
 perf-check: $(READY) ## BASE=<git rev>: has an index become slower than there? (LIMIT=10 percent)
-	@BUILD=$(BUILD) $(PYTHON) scripts/perf-check --limit $(or $(LIMIT),10) $(if $(DRIVERS),--drivers) $(BASE)
+	@BUILD=$(BUILD) $(PYTHON) scripts/perf-check --limit $(or $(LIMIT),10) $(if $(INDEX),--index $(INDEX)) \
+		$(if $(DRIVERS),--drivers) $(BASE)
 perf-check-selftest: $(READY) ## how often perf-check cries wolf, and how often it misses (an hour)
 	@$(PYTHON) tests/perf_check_selftest.py
 

@@ -75,7 +75,7 @@ def sessions_needed(odds):
 
 
 def session_log_ratio(head, base):
-    """Centre of log(head / base) over the rounds. Each a dict round -> time; those of both count."""
+    """Centre of log(head / base), each a dict round -> time, over the rounds of both."""
     both = [math.log(head[r] / base[r]) for r in head if r in base]
     if not both:
         raise TooFew("no round has both sides")

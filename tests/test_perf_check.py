@@ -1,5 +1,5 @@
-"""Tests of scripts/perf-check: its arithmetic on known samples and on simulated noise, its verdicts,
-and (with the built driver) two builds that compete.
+"""Tests of scripts/perf-check: its arithmetic on known samples and on simulated noise, its
+verdicts, and (with the built driver) two builds that compete.
 
 /usr/bin/python3 tests/test_perf_check.py [--power]     --power prints the docs' table of odds
 """
@@ -286,20 +286,29 @@ class Configs(unittest.TestCase):
                                 regress.sessions_needed(regress.FALSE_ALARMS / len(cells)))
 
     def test_sections_spread(self):
-        cells = self.read("ops = 5\nworkload = uniform ; all\n[a]\nindex = rmi,\n  splustree:node=16\n"
-                          "dataset = x\nsize = 1K, 2K\nmode = chained\nreps = 9\nexperiment = z\n")
+        cells = self.read("ops = 5\nworkload = uniform ; all\n[a]\n"
+                          "index = rmi,\n  splustree:node=16\ndataset = x\nsize = 1K, 2K\n"
+                          "mode = chained\nreps = 9\nexperiment = z\n")
         self.assertEqual([str(c) for c in cells],
                          ["rmi x 1K uniform chained", "splustree:node=16 x 1K uniform chained",
                           "rmi x 2K uniform chained", "splustree:node=16 x 2K uniform chained"])
         self.assertEqual(cells[1].plugin, "splustree")
         text, groups = perf.config_text(cells, 7, 3, lambda c: [f"a/{c.index}", f"b/{c.index}"])
         self.assertEqual([len(g) for g in groups.values()], [2, 2])
-        self.assertIn("[p0]\nops = 5\ndataset = x\nsize = 1K\nworkload = uniform\nmode = chained\n"
-                      "reps = 7\nseed = 3\nindex = a/rmi,\n  b/rmi,\n  a/splustree:node=16,\n", text)
+        self.assertIn("[p0]\nops = 5\ndataset = x\nsize = 1K\nworkload = uniform\n"
+                      "mode = chained\nreps = 7\nseed = 3\n"
+                      "index = a/rmi,\n  b/rmi,\n  a/splustree:node=16,\n", text)
+
+    def test_other_indexes_at_the_same_points(self):
+        cells = perf.with_indexes(perf.read_cells(perf.CONFIG), ["cht", "plex"])
+        points = {c.point for c in perf.read_cells(perf.CONFIG)}
+        self.assertEqual(len(cells), 2 * len(points))
+        self.assertEqual({c.point for c in cells}, points)
 
     def test_what_cannot_be_read(self):
+        decades = "[a]\nindex=x\ndataset=x\nsize=1K..1M\nworkload=u\nmode=m\n"
         for text, says in (("[a]\nindex = rmi\n", "no dataset"), ("index", "can't be read"),
-                           ("[a]\nindex=x\ndataset=x\nsize=1K..1M\nworkload=u\nmode=m\n", "1K..1M")):
+                           (decades, "1K..1M")):
             with self.assertRaisesRegex(perf.SetUpError, says):
                 self.read(text)
         with self.assertRaisesRegex(perf.SetUpError, "nowhere.ini"):
@@ -414,8 +423,8 @@ class Driven(unittest.TestCase):
 class SelfTest(unittest.TestCase):
     def rows(self, wolf, missed, blamed):
         return ([{"slowed": "", "caught": "0", "others": str(int(i < wolf))} for i in range(20)]
-                + [{"slowed": "rmi", "caught": str(int(i >= missed)), "others": str(int(i < blamed))}
-                   for i in range(20)])
+                + [{"slowed": "rmi", "caught": str(int(i >= missed)),
+                    "others": str(int(i < blamed))} for i in range(20)])
 
     def test_what_counts_as_reached(self):
         for counts, good in (((0, 0, 0), True), ((1, 1, 1), True), ((2, 0, 0), False),
@@ -426,7 +435,8 @@ class SelfTest(unittest.TestCase):
 
     def test_a_row(self):
         ratio = regress.Ratio(1.1, 1.05, 1.2, 8)
-        verdicts = {CELLS[0]: perf.Verdict("SLOWER", ratio, ratio), CELLS[1]: perf.Verdict("ok", ratio)}
+        verdicts = {CELLS[0]: perf.Verdict("SLOWER", ratio, ratio),
+                    CELLS[1]: perf.Verdict("ok", ratio)}
         row = selftest.row_of(verdicts, 5, "index0")
         self.assertEqual((row["caught"], row["others"], row["suspected"]), (1, 0, 1))
         self.assertEqual(row["first_ratios"], "1.100")
@@ -435,8 +445,8 @@ class SelfTest(unittest.TestCase):
 
 
 def print_power():
-    for percent in (0, 2, 3, 4, 5, 6, 7, 8, 10, 15):
-        own, others = share(400, 1 + percent / 100)
+    for percent in (0, 2, 3, 4, 5, 6, 7, 8, 10):
+        own, others = share(200, 1 + percent / 100)
         print(f"{percent:3} %   alarm {own:.3f}   another blamed {others:.3f}", flush=True)
 
 
