@@ -19,9 +19,9 @@ static void slowed_wait(double start_ns, size_t n)
 	if (usual_ns == 0)
 		usual_ns = took_ns / (double)n;
 	usual_ns *= took_ns > usual_ns * (double)n ? 1.05 : 1 / 1.05;
-	/* Much longer, and others had the processor meanwhile: their time is not to be paid for. */
-	if (took_ns > 1.5 * usual_ns * (double)n)
-		took_ns = 1.5 * usual_ns * (double)n;
+	/* Longer, and others had the processor meanwhile: their time is not to be paid for. */
+	if (took_ns > 1.1 * usual_ns * (double)n)
+		took_ns = 1.1 * usual_ns * (double)n;
 	for (const double end_ns = slowed_now_ns() + took_ns / 10; slowed_now_ns() < end_ns;)
 		;
 }
