@@ -19,7 +19,6 @@
 #include "clock.h"
 #include "kind.h"
 #include "lanes.h"
-#include "names.h"
 #include "rng.h"
 
 enum {
@@ -39,7 +38,7 @@ typedef struct {
 	ldb_column shipdate, discount, quantity, price;
 	ldb_q6_input input;
 	ldb_q6_query sample[SAMPLE];
-	char folder[PATH_MAX], packages[PATH_MAX];
+	char folder[PATH_MAX];
 	query_set known;   /* as first drawn */
 	query_set *shared; /* known, and the round's; seen by the workers */
 } selections;
@@ -178,9 +177,7 @@ static ldb_status load_columns(selections *s, const ldb_inputs *in, ldb_error *e
 				  .discount = s->discount.values,
 				  .quantity = s->quantity.values,
 				  .price = s->price.values,
-				  .folder = s->folder,
-				  .packages = s->packages,
-				  .root = ldb_root()};
+				  .folder = s->folder};
 	return status;
 }
 
@@ -197,7 +194,7 @@ static ldb_status q6_prepare(ldb_inputs *in, ldb_error *err)
 	if (!s)
 		return ldb_fail_oom(err, "queries", sizeof *s);
 	snprintf(folder, sizeof folder, "data/tpch/sf%s", name.scale);
-	if (!catalog_data_path(folder, s->folder) || !catalog_data_path("data/duckdb", s->packages))
+	if (!catalog_data_path(folder, s->folder))
 		return ldb_fail(err, LDB_INVALID, "use a shorter LDB_DATA", in->data.name,
 				"path too long");
 	ldb_status status = load_columns(s, in, err);

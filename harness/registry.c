@@ -26,7 +26,7 @@ static const struct {
 	 "only lookup_batch, window, info and what updates need may be NULL", LDB_INDEX_ABI},
 	{"sorts", "ldb_sort_table", "ldb/sort.h", "LDB_EXPORT_SORT", "only sort_pairs may be NULL",
 	 LDB_SORT_ABI},
-	{"joins", "ldb_join_table", "ldb/join.h", "LDB_EXPORT_JOIN", "none may be NULL",
+	{"joins", "ldb_join_table", "ldb/join.h", "LDB_EXPORT_JOIN", "only load may be NULL",
 	 LDB_JOIN_ABI},
 	{"q6", "ldb_q6_table", "ldb/q6.h", "LDB_EXPORT_Q6", "only bytes and info may be NULL",
 	 LDB_Q6_ABI},

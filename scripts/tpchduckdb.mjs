@@ -6,16 +6,15 @@
 //   answers   queries of one row each: the oracle
 //   serve     stays, and times one query for each line it reads: the number of the query
 
-import { createRequire } from 'node:module';
 import fs from 'node:fs';
 import readline from 'node:readline';
 
+import { connect, fetchRow, say as sayLine } from './duckdb.mjs';
+
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const job = JSON.parse((await lines.next()).value);
-// The package lies in the data folder, not beside this script.
-const { DuckDBInstance } = createRequire(job.packages + '/')('@duckdb/node-api');
 
-const say = (message) => fs.writeSync(1, JSON.stringify(message) + '\n');
+const say = (message) => sayLine(JSON.stringify(message));
 
 function writeAll(file, bytes) {
 	for (let done = 0; done < bytes.length; ) done += fs.writeSync(file, bytes, done);
@@ -29,13 +28,6 @@ async function generate(connection, { scale, steps }) {
 		say({ step: step + 1 });
 	}
 	await connection.run('CHECKPOINT');
-}
-
-async function fetchRow(connection, sql) {
-	const chunk = await (await connection.run(sql)).fetchChunk();
-	const row = [];
-	for (let i = 0; i < chunk.columnCount; i++) row.push(String(chunk.getColumnVector(i).getItem(0)));
-	return row;
 }
 
 // A result is held whole before its first chunk comes, so a large table is read by ranges of its
@@ -68,8 +60,7 @@ async function writeColumns(connection, { table, order, files, select, span }) {
 	say({ table, rows });
 }
 
-const instance = await DuckDBInstance.create(job.database, job.settings);
-const connection = await instance.connect();
+const connection = await connect(job.packages, job.database, job.settings);
 say({ version: (await fetchRow(connection, 'SELECT version()'))[0] });
 if (job.generate) await generate(connection, job.generate);
 for (const columns of job.columns ?? []) await writeColumns(connection, columns);

@@ -330,11 +330,11 @@ class FromTbl(unittest.TestCase):
                 self.assertIn(message, done.stderr)
 
 
-def run_q6(data, out, paths, *more):
-    """A short run of Q6's paths; (process, rows)."""
+def run_driver(data, out, *options):
+    """(process, rows)"""
     ldbench = os.path.join(os.environ["LDB_BUILD"], "ldbench")
     done = subprocess.run(
-        [ldbench, "run", "--q6", paths, "--ops", "30", "--reps", "2", "--out", out, *more],
+        [ldbench, "run", "--reps", "2", "--out", out, *options],
         env={**os.environ, "LDB_DATA": data},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -345,6 +345,11 @@ def run_q6(data, out, paths, *more):
         with open(os.path.join(out, "samples.csv"), newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     return done, rows
+
+
+def run_q6(data, out, paths, *more):
+    """A short run of Q6's paths; (process, rows)."""
+    return run_driver(data, out, "--q6", paths, "--ops", "30", *more)
 
 
 PATHS = (
@@ -419,6 +424,15 @@ class Q6FromTbl(unittest.TestCase):
             _, rows = run_q6(self.data, out, "scan", *more)
             self.assertEqual([row["status"] for row in rows], [status], more)
             self.assertIn(message, rows[0]["note"])
+
+    def test_duckdb_join_needs_the_package(self):
+        _, rows = run_driver(self.data, self.out, "--join", "hash_join,duckdb_join", "--dataset",
+                             "uniform_sparse", "--size", "5K", "--workload", "x4:su", "--mode",
+                             "count", "--pass-ms", "1")  # fmt: skip
+        self.assertEqual({(row["name"], row["status"]) for row in rows},
+                         {("hash_join", "ok"), ("duckdb_join", "unsupported")})  # fmt: skip
+        lacking = [row for row in rows if row["name"] == "duckdb_join"]
+        self.assertIn("run scripts/tpch, which gets DuckDB", lacking[0]["note"])
 
     def test_duckdb_needs_its_database(self):
         _, rows = run_q6(self.data, self.out, "scan,duckdb",
@@ -537,6 +551,32 @@ class FromDuckDB(unittest.TestCase):
                     file.write(text)
             self.assertEqual([row["status"] for row in rows], ["error"])
             self.assertIn("revenue 7 is", rows[0]["note"])
+
+    def test_joins_by_duckdb(self):
+        with tempfile.TemporaryDirectory() as out:
+            for dataset, size, workload in (
+                ("tpch:orders.o_orderkey@0.01", "max", "l_orderkey,l_orderkey:dated,l_orderkey:shuffled"),
+                ("tpch:part.p_partkey@0.01", "max", "l_partkey"),
+                ("uniform_sparse", "5K", "x4:uu:half"),
+            ):  # fmt: skip
+                done, rows = run_driver(self.data, os.path.join(out, dataset), "--join",
+                                        "hash_join,duckdb_join,duckdb_join:threads=0",
+                                        "--dataset", dataset, "--size", size, "--workload",
+                                        workload, "--mode", "count", "--pass-ms", "1")  # fmt: skip
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual({row["status"] for row in rows}, {"ok"})
+                self.assertEqual(len(rows), 6 * (1 + workload.count(",")))
+                for name in ("index_bytes", "build_ns"):
+                    unknown = {row["name"] == "duckdb_join" for row in rows if not row[name]}
+                    self.assertEqual(unknown, {True}, name)
+            _, rows = run_driver(self.data, os.path.join(out, "pairs"), "--join",
+                                 "hash_join,duckdb_join", "--dataset", "uniform_sparse", "--size",
+                                 "5K", "--workload", "x4:su", "--mode", "pairs,count",
+                                 "--threads", "1,2", "--pass-ms", "1")  # fmt: skip
+            self.assertEqual({row["status"] for row in rows}, {"ok", "unsupported"})
+            self.assertEqual({(row["mode"], row["threads"]) for row in rows
+                              if row["name"] == "duckdb_join" and row["status"] == "ok"},
+                             {("count", "1")})  # fmt: skip
 
     def test_what_is_whole_is_left_alone(self):
         stamp = os.path.join(self.made, "tables.json")

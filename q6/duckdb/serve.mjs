@@ -1,24 +1,20 @@
 // DuckDB as a path of Q6: a process that answers queries, started by duckdb.c.
 //
-//   node serve.mjs PACKAGES DATABASE THREADS ORDER
+//   node serve.mjs PACKAGES THREADS DATABASE ORDER
 //
 // Copies Q6's four columns of DATABASE's lineitem into memory, in the order of rows or sorted by
 // ORDER, says "ready", and then answers each line of numbers "from to low high below ..." by a line
 // with a revenue for each five. The query is TPC-H's, written out: DuckDB plans it every time.
 
-import { createRequire } from 'node:module';
-import fs from 'node:fs';
 import readline from 'node:readline';
 
-const [packages, database, threads, order] = process.argv.slice(2);
-const { DuckDBInstance } = createRequire(packages + '/')('@duckdb/node-api');
+import { connect, say } from '../../scripts/duckdb.mjs';
 
-const say = (line) => fs.writeSync(1, line + '\n');
+const [packages, threads, database, order] = process.argv.slice(2);
 const day = (days) => new Date(days * 86400000).toISOString().slice(0, 10);
 const decimal = (hundredths) => (hundredths / 100).toFixed(2);
 
-const instance = await DuckDBInstance.create(':memory:', { threads });
-const connection = await instance.connect();
+const connection = await connect(packages, ':memory:', { threads });
 await connection.run(`ATTACH '${database.replaceAll("'", "''")}' AS disk (READ_ONLY)`);
 await connection.run(`CREATE TABLE lineitem AS
 	SELECT l_shipdate, l_discount, l_quantity, l_extendedprice FROM disk.lineitem

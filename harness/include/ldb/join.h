@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define LDB_JOIN_ABI 1
+#define LDB_JOIN_ABI 2
 
 typedef struct {
 	uint32_t build_row, probe_row;
@@ -64,6 +64,9 @@ typedef struct {
 
 	/* Joins; whatever it needs comes from ldb_alloc and is given back. */
 	ldb_status (*join)(const ldb_join_input *input, ldb_join_result *out, ldb_error *err);
+	/* Only for an outside reference, which joins in another process: brings the sides there,
+	 * without timing. Joins of the same input follow, until the next load. NULL: none is. */
+	ldb_status (*load)(const ldb_join_input *input, ldb_error *err);
 } ldb_join;
 
 #define LDB_EXPORT_JOIN(table) LDB_EXPORT_TABLE(ldb_join, ldb_join_table, table)

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define LDB_Q6_ABI 1
+#define LDB_Q6_ABI 2
 
 /* Rows with from <= shipdate < to, low <= discount <= high and quantity < below: none where a range
  * is empty. */
@@ -37,9 +37,7 @@ typedef struct {
 	const uint32_t *price;    /* cents */
 	const ldb_q6_query *sample;
 	size_t sample_count;
-	const char *folder;   /* that the columns come from */
-	const char *packages; /* that holds DuckDB's */
-	const char *root;     /* of the project */
+	const char *folder; /* that the columns come from */
 } ldb_q6_input;
 
 typedef struct {
