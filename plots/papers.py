@@ -330,7 +330,8 @@ def curves(section, run, points, style):
         ticks = ticks_of(xs, x_log, limits)
     note = [section.get("remark", "")]
     if section["y"] in ("median_ns", "ratio", "mops"):
-        note.append(ldbplot.band_text(points))
+        text = ldbplot.band_text(points)
+        note.append(text if joined else text.replace("bands", "bars"))
     return Figure(
         title=section["title"], subtitle=about(points, run, style),
         note="; ".join(filter(None, note)), x_text=section.get("x_text", section["x"]),
