@@ -87,7 +87,7 @@ const char *ldb_machine_slug(char buf[64])
 	}
 	while (at && buf[at - 1] == '-')
 		at--;
-	snprintf(buf + at, 64 - at, "%s%ldc", at ? "-" : "", ldb_cpu_count());
+	snprintf(buf + at, 64 - at, "%s%ldc", at ? "-" : "", sysconf(_SC_NPROCESSORS_ONLN));
 	return buf;
 }
 
@@ -270,11 +270,12 @@ json_t *ldb_machine_json(void)
 	char model[128], slug[64];
 	cpu_model(model, sizeof model);
 	const char *level = ldb_isa_level();
-	json_t *cpu = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o}", "model", model, "architecture",
-				u.machine, "cores", (json_int_t)ldb_cpu_count(), "plugin_level",
-				*level ? level : "baseline", "governor",
-				file_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-				"boost", file_line("/sys/devices/system/cpu/cpufreq/boost"));
+	json_t *cpu = json_pack(
+		"{s:s, s:s, s:I, s:I, s:s, s:o, s:o}", "model", model, "architecture", u.machine,
+		"cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "cores_allowed",
+		(json_int_t)ldb_cpu_count(), "plugin_level", *level ? level : "baseline",
+		"governor", file_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+		"boost", file_line("/sys/devices/system/cpu/cpufreq/boost"));
 	json_t *build =
 		json_pack("{s:s, s:s, s:s, s:s}", "compiler", LDB_COMPILER, "flags", LDB_FLAGS,
 			  "git_revision", LDB_GIT_REVISION, "git_dirty", LDB_GIT_DIRTY);
