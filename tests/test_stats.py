@@ -305,6 +305,16 @@ class Summary(Folder):
         self.write(lines)
         self.assertIn("learned wins: rmi ahead of", self.call())
 
+    def test_a_learned_setting_is_no_baseline(self):
+        """merge_join over learned_sort does not stand in for merge_join."""
+        join = {"family": "join", "mode": "count", "workload": "x4:uu"}
+        lines = self.rounds("hash_join", 100, **join) + self.rounds("radix_join", 110, **join)
+        learned = self.rounds("merge_join", 50, params="sort=learned_sort", note="learned=1", **join)
+        self.write(lines + learned)
+        self.assertIn("no verdict: strong baselines merge_join not in this run", self.call())
+        self.write(lines + learned + self.rounds("merge_join", 120, params="sort=vqsort", **join))
+        self.assertIn("learned (merge_join) ahead of", self.call())
+
     def test_no_verdict_without_strong_baseline(self):
         self.write(self.rounds("btree", 100) + self.rounds("rmi", 50)
                    + [line("bsearch", "", status="timeout")])
