@@ -292,6 +292,6 @@ clean: ## remove build output
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 22
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
