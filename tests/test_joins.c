@@ -170,8 +170,8 @@ static const char *const gap_names[] = {"order keys", "order keys with holes",
 static void make_gaps(int gap, ldb_key *keys, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const size_t rank = gap == GAP_HOLES ? i + i / 5 * 3 : i;
-		keys[i] = 1 + rank / 8 * 32 + rank % 8;
+		const size_t rank = 1 + (gap == GAP_HOLES ? i + i / 5 * 3 : i);
+		keys[i] = rank / 8 * 32 + rank % 8;
 	}
 	if (gap == GAP_TWICE)
 		keys[n / 2 + 1] = keys[n / 2];

@@ -7,7 +7,8 @@
  *            them are taken out: TPC-H's order keys use 8 values of each 32, and so lie as densely
  *            as if they were counted through. Which bits, a sample says; that it holds for all keys
  *            is checked while they are entered.
- *   full     If a key is at every place, the place is the rank, and sorted keys need no memory.
+ *   full     If a key is at every place, the place is the rank: sorted keys need no memory, others
+ *            an array of rows.
  *   words    If not: a bit for each place says whether there is a key, and a count for every 32 how
  *            many are before. That is a quarter of a byte a place, where an array of rows takes 4.
  *
@@ -192,12 +193,27 @@ static inline bool dense_fill(dense_model *model, const ldb_key *keys, bool sort
 		model->words[w].before = before;
 		before += (uint32_t)__builtin_popcount(model->words[w].bits);
 	}
-	model->full = model->n == model->range;
 	for (size_t i = 0; model->rows && i < model->n; i++) {
 		bool there;
 		model->rows[dense_rank(model, dense_place(model, keys[i]), &there)] = (uint32_t)i;
 	}
 	return true;
+}
+
+/* As many places as keys: rows are entered by place; false when two keys are equal, or one has no
+ * place. */
+static inline bool dense_fill_rows(dense_model *model, const ldb_key *keys)
+{
+	const uint32_t none = UINT32_MAX;
+	bool bad = false;
+	memset(model->rows, 0xff, dense_row_bytes(model));
+	for (size_t i = 0; i < model->n; i++) {
+		uint32_t *row = &model->rows[dense_place(model, keys[i])];
+		bad |= *row != none;
+		*row = (uint32_t)i;
+	}
+	model->full = !bad && model->rows[model->range] == none;
+	return model->full;
 }
 
 /* Makes the model with its places set. */
@@ -211,10 +227,12 @@ static inline bool dense_enter(dense_model *model, const ldb_key *keys, bool sor
 		*made = true;
 		return true;
 	}
-	model->words = ldb_alloc(dense_word_bytes(model));
+	const bool by_place = !sorted && model->n == model->range;
+	model->words = by_place ? NULL : ldb_alloc(dense_word_bytes(model));
 	model->rows = sorted ? NULL : ldb_alloc(dense_row_bytes(model));
-	const bool enough = model->words && (sorted || model->rows);
-	*made = enough && dense_fill(model, keys, sorted);
+	const bool enough = (by_place || model->words) && (sorted || model->rows);
+	if (enough)
+		*made = by_place ? dense_fill_rows(model, keys) : dense_fill(model, keys, sorted);
 	if (!*made)
 		dense_free(model);
 	return enough;
