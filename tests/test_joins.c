@@ -479,6 +479,11 @@ static void test_large(void **state)
 				fail_msg("%s", finding);
 		free_case(&c);
 	}
+	test_case million;
+	make_case(&million, TEST_UNIFORM, MIXED, 200000, 1000000, 0);
+	if (!check_once(&million, &plugin->variants[0], 3, true))
+		fail_msg("%s", finding);
+	free_case(&million);
 }
 
 /* Keys whose range is dense but for bits that they share, in all orders. */
