@@ -261,7 +261,7 @@ reproduce: all $(BUILD)/tests/count_operations ## the figures of the papers (hal
 		$(if $(ORIGINALS),--originals) $(if $(QUICK),--quick) $(FIG)
 
 # --- results ----------------------------------------------------------------------------------
-RESULTS = $(patsubst %/,%,$(dir $(wildcard results/*/samples.csv)))
+RESULTS = $(patsubst %/,%,$(dir $(wildcard results/*/samples.csv results/*/*/samples.csv)))
 .PHONY: validate
 validate: ## check results folders, all or DIR: whole, in agreement, repeatable
 	@$(PYTHON) scripts/validate $(or $(DIR),$(RESULTS))
