@@ -60,8 +60,7 @@ const ldb_setting_doc ldb_setting_docs[] = {
 	 true},
 	{"key-bits", "64,32",
 	 "width of keys: plug-ins of that width, or of both side by side (default 64); also that "
-	 "of "
-	 "files whose name has no _uint32 or _uint64",
+	 "of files whose name has no _uint32 or _uint64",
 	 false},
 	{"optional", "yes|no", "leave the experiment out where its data isn't there (default no)",
 	 true},

@@ -13,20 +13,17 @@ not, 2 when it can't be run.
 
 import argparse
 import csv
-import importlib.util
 import os
 import shutil
 import sys
 import time
-from importlib.machinery import SourceFileLoader
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 sys.dont_write_bytecode = True
-loader = SourceFileLoader("perf_check", os.path.join(ROOT, "scripts", "perf-check"))
-perf = importlib.util.module_from_spec(importlib.util.spec_from_loader("perf_check", loader))
-sys.modules["perf_check"] = perf
-loader.exec_module(perf)
+from ldbload import load_script  # noqa: E402
+
+perf = load_script("perf-check")
 
 LIMIT = 0.10
 COLUMNS = ("seed", "slowed", "caught", "others", "suspected", "first_ratios", "second_ratios")

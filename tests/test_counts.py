@@ -4,20 +4,19 @@
 """
 
 import contextlib
-import importlib.util
 import io
 import os
 import shutil
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-loader = SourceFileLoader("perf_counts", os.path.join(ROOT, "scripts", "perf-counts"))
-perf = importlib.util.module_from_spec(importlib.util.spec_from_loader("perf_counts", loader))
-loader.exec_module(perf)
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+from ldbload import load_script  # noqa: E402
+
+perf = load_script("perf-counts")
 
 ROW = {"instructions": 200.0, "branches": 20.0, "branch_misses": 1.0, "l1d_misses": 6.0,
        "ll_misses": 2.0}

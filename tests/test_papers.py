@@ -6,7 +6,6 @@ published numbers are whole, one figure's fault costs no other, and a second run
 
 import contextlib
 import csv
-import importlib.util
 import io
 import os
 import re
@@ -14,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
 from unittest import mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,13 +21,22 @@ sys.path[:0] = [os.path.join(ROOT, "plots"), os.path.join(ROOT, "scripts"), HERE
 sys.dont_write_bytecode = True
 import fake_run  # noqa: E402
 import papers  # noqa: E402
+from ldbload import load_script  # noqa: E402
 from ldbstyle import Style  # noqa: E402
 
-loader = SourceFileLoader("reproduce", os.path.join(ROOT, "scripts", "reproduce"))
-reproduce = importlib.util.module_from_spec(importlib.util.spec_from_loader("reproduce", loader))
-loader.exec_module(reproduce)
+reproduce = load_script("reproduce")
 KINDS = {"size_vs_latency", "latency_vs_size", "phases", "key_bits", "curves", "grid", "winners",
          "hardness", "segments", "counts"}
+
+
+class Needs(unittest.TestCase):
+    def test_what_a_config_needs(self):
+        text = "dataset = coast, books_like\nkey-bits = 32, 64\n"
+        self.assertEqual(reproduce.ldbneeds.real_sets(text), ["coast"])
+        self.assertTrue(reproduce.ldbneeds.wants_bits32(text))
+        for other in ("key-bits = 64\n", "size = 32\n", "dataset = coastline\nreps = 32\n"):
+            self.assertFalse(reproduce.ldbneeds.wants_bits32(other), other)
+            self.assertEqual(reproduce.ldbneeds.real_sets(other), [], other)
 
 
 def run_main(*arguments, **patches):

@@ -5,7 +5,6 @@ verdicts, and (with the built driver) two builds that compete.
 """
 
 import contextlib
-import importlib.util
 import io
 import itertools
 import math
@@ -15,29 +14,19 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from importlib.machinery import SourceFileLoader
 
 import numpy as np
 import scipy.stats
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
 BUILD = os.path.join(ROOT, os.environ.get("LDB_BUILD", "build"))
-sys.path.insert(0, os.path.join(ROOT, "scripts"))
+sys.path[:0] = [os.path.join(ROOT, "scripts"), HERE]
 sys.dont_write_bytecode = True
 import ldbregress as regress  # noqa: E402
+import perf_check_selftest as selftest  # noqa: E402
 
-
-def load(name, path):
-    loader = SourceFileLoader(name, os.path.join(ROOT, path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    sys.modules[name] = module
-    loader.exec_module(module)
-    return module
-
-
-perf = load("perf_check", "scripts/perf-check")
-selftest = load("perf_check_selftest", "tests/perf_check_selftest.py")
-selftest.perf = perf
+perf = selftest.perf
 
 CELLS = [perf.Cell(f"index{i}", ("keys", "1K", "uniform", "chained")) for i in range(12)]
 
