@@ -235,7 +235,7 @@ bench-q6: all ## TPC-H's Q6: scan, B+-trees, learned paths, DuckDB (about two mi
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/q6.ini
 
 .PHONY: bench-sort
-bench-sort: all ## sorts at 10M and 100M keys, by distribution, order and threads (about 20 minutes)
+bench-sort: all ## sorts at 10M and 100M keys, by distribution, order and threads (a quarter of an hour)
 	@BUILD=$(BUILD) $(PYTHON) scripts/bench configs/sort.ini
 
 .PHONY: updates
